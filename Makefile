@@ -1,0 +1,31 @@
+# Two commands on a fresh machine: `make demo` and `make test`. The first use sets up .venv.
+PYTHON ?= python3.11
+BIN := .venv/bin
+
+.PHONY: demo test test-slow check setup clean
+
+setup: .venv/installed
+
+# The lock lists every package, so --no-deps: nothing outside it is fetched (torch's CPU build included).
+.venv/installed: requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+demo: setup
+	$(BIN)/multidiff demo -o out
+
+test: check
+	$(BIN)/python -m pytest
+
+test-slow: setup
+	$(BIN)/python -m pytest -m slow
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv out

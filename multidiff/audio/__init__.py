@@ -1,0 +1,1 @@
+"""Audio: log-mel latents, a diffusion transformer over time, and a vocoder."""

@@ -1,0 +1,145 @@
+"""Folders of files with captions, the convention every medium shares.
+
+A data set is a folder of media files with an optional `metadata.csv` or `metadata.jsonl` (columns `file_name`,
+`text`, optional `label`, `split`, and any others): the convention of Hugging Face's audiofolder and
+videofolder. Without metadata every file below the folder counts and its parent folder's name is its label.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, field_validator
+
+from multidiff.errors import InputError
+from multidiff.modality import Spec
+
+SYNTH = "synth"
+
+
+class DataSpec(Spec):
+    """What every medium's `data` section has; a medium adds its own keys."""
+
+    root: tuple[str, ...] = Field((SYNTH,), description='"synth" (procedural) or one or more folders')
+    where: Mapping[str, tuple[str, ...]] = Field(
+        {}, description="keep items whose metadata column has these values"
+    )
+    val: str = Field(
+        "", description='validation items: "column=value"; empty: column split=val, else 1 in 10 by hash'
+    )
+    limit: int | None = Field(None, gt=0, description="use only the first so many items of a split")
+
+    @field_validator("root", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str | Path) else value
+
+    @field_validator("where", mode="before")
+    @classmethod
+    def _scalar_or_list(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        return {
+            k: (str(v),) if isinstance(v, str | int | float) else tuple(map(str, v)) for k, v in value.items()
+        }
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file of a folder, not yet read; `fields` holds every metadata column."""
+
+    path: Path
+    text: str = ""
+    label: str = ""
+    fields: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Skipped:
+    """Bad files of a data set: counted and listed, never fatal while something is left."""
+
+    items: list[tuple[str, str]] = field(default_factory=list)
+
+    def add(self, source: object, reason: object) -> None:
+        self.items.append((str(source), str(reason)))
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+
+SKIPPED = Skipped()
+"""Where `Modality.examples` reports; the caller clears it before and reads it after."""
+
+
+def metadata(root: Path) -> list[dict[str, str]] | None:
+    """Rows of `metadata.csv` or `metadata.jsonl`, or None when there is neither.
+
+    Raises InputError for a file that cannot be parsed.
+    """
+    table, lines = root / "metadata.csv", root / "metadata.jsonl"
+    try:
+        if table.exists():
+            with table.open(newline="", encoding="utf-8-sig") as stream:
+                return [{k: v or "" for k, v in row.items() if k} for row in csv.DictReader(stream)]
+        if lines.exists():
+            rows = [json.loads(line) for line in lines.read_text("utf-8").splitlines() if line.strip()]
+            return [{key: str(value) for key, value in row.items()} for row in rows]
+    except (ValueError, AttributeError, csv.Error) as error:
+        raise InputError(f"{table if table.exists() else lines}: cannot be parsed ({error})") from None
+    return None
+
+
+def in_split(fields: Mapping[str, str], key: str, split: str, val: str, has_val: bool) -> bool:
+    """Whether an item belongs to `split`; see DataSpec.val. An item marked `test` never trains."""
+    own = fields.get("split", "")
+    if own == "test" or own.startswith("test"):
+        return split == own
+    if val:
+        column, _, value = val.partition("=")
+        held_out = fields.get(column, "") == value
+    elif has_val:
+        held_out = own == "val"
+    else:
+        held_out = int(hashlib.sha256(key.encode()).hexdigest(), 16) % 10 == 0
+    return held_out == (split == "val") if split in ("train", "val") else False
+
+
+def entries(root: str | Path, suffixes: Sequence[str], spec: DataSpec, split: str) -> list[Entry]:
+    """Entries of one folder in one split, sorted, filtered by `spec.where`, cut at `spec.limit`.
+
+    Raises InputError when the folder is missing, or holds no file of these suffixes at all.
+    """
+    root = Path(root).expanduser()
+    if not root.is_dir():
+        raise InputError(f"{root}: no such folder; set data.root to a folder of files, or to 'synth'")
+    rows = metadata(root)
+    if rows is None:
+        paths = sorted(
+            p for p in root.rglob("*") if p.suffix.lower() in suffixes and not p.name.startswith(".")
+        )
+        found = [Entry(p, label=p.parent.name if p.parent != root else "") for p in paths]
+    else:
+        if rows and "file_name" not in rows[0]:
+            raise InputError(f"{root}: metadata has no column 'file_name'; it has {', '.join(rows[0])}")
+        found = [Entry(root / r["file_name"], r.get("text", ""), r.get("label", ""), r) for r in rows]
+    if not found:
+        raise InputError(f"{root}: holds no file of the kinds {' '.join(suffixes)}")
+    return select(found, spec, split)
+
+
+def select(found: Sequence[Entry], spec: DataSpec, split: str) -> list[Entry]:
+    """The entries of a split that pass `spec.where`, at most `spec.limit`."""
+    has_val = any(e.fields.get("split") == "val" for e in found)
+    chosen = [
+        e
+        for e in found
+        if all(e.fields.get(column, "") in values for column, values in spec.where.items())
+        and in_split(e.fields, e.path.name, split, spec.val, has_val)
+    ]
+    return chosen[: spec.limit]

@@ -1,0 +1,183 @@
+"""What the rest of the house may ask of a medium.
+
+A medium is one folder with a `Modality` object and a line in `registry.py`. Everything here is
+structural: no base class to inherit. `recipe`, `model` and `train` know a medium only through this page.
+
+The path of data:  files --examples--> Example(media, text) --prepare--> fixed-size tensors (stacked into a
+pack, once, no media library needed afterwards) --batch--> x0 in model space + condition (random crops,
+augmentation and corruptions, every step).
+The path of a sample:  x --codec.decode--> media --merge--> media with the given part in its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+Condition = Mapping[str, Tensor]
+"""What a network is told besides x and the noise level; each tensor's first axis is the batch.
+
+Keys used across the house: `tokens` (B, L, D) and `tokens_mask` (B, L) bool, the prompt;
+`known` (B, *event) and `mask` (B, ...) broadcastable to the event, 1 where x0 is known.
+A medium may add its own (audio: `seconds`).
+"""
+
+
+class Spec(BaseModel):
+    """Base of every schema in a recipe: unknown keys are errors, values are frozen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+@runtime_checkable
+class Media(Protocol):
+    """A value type: one sound, clip or cloud in memory."""
+
+    suffixes: ClassVar[tuple[str, ...]]
+    """File suffixes `read` understands, lower case with the dot."""
+    formats: ClassVar[tuple[str, ...]]
+    """Formats `save` can write, without the dot; the first is the default."""
+
+    @classmethod
+    def read(cls, path: str | Path) -> Self:
+        """Raises MediaError (file, fault, cure) for anything that cannot be used."""
+        ...
+
+    def save(self, path: str | Path, tags: Mapping[str, str] | None = None) -> Path:
+        """Write whole or not at all, in the format of the suffix; `tags` (title, prompt, seed, software)
+        go into the file where the format can hold them."""
+        ...
+
+
+@dataclass(frozen=True)
+class Example:
+    """One item of a data set."""
+
+    media: Any
+    text: str = ""
+    label: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One training batch in model space.
+
+    x0 (B, *event), unit variance; `condition` without the prompt (the loop adds it); `weight` broadcastable
+    to x0, 0 where the loss must not look (padding). Known regions (condition["mask"] = 1) are left out of the
+    loss by the core.
+    """
+
+    x0: Tensor
+    condition: dict[str, Tensor] = field(default_factory=dict)
+    weight: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a task knows in advance, in model space.
+
+    known (1, *event), mask (1, ...) broadcastable to it, 1 = known; `condition` is the medium's own addition;
+    `context` is whatever `merge` needs to undo (a frame, an offset) and nobody else looks at.
+    """
+
+    known: Tensor
+    mask: Tensor
+    condition: dict[str, Tensor] = field(default_factory=dict)
+    context: Any = None
+
+
+class Codec(Protocol):
+    """Media <-> model space. An nn.Module; frozen while a denoiser trains."""
+
+    def encode(self, media: Sequence[Any]) -> Tensor:
+        """x (B, *event), about unit variance."""
+        ...
+
+    def decode(self, x: Tensor, options: Any) -> list[Any]:
+        """Media of the lengths that `options` asks for, from x (B, *event)."""
+        ...
+
+
+class Objective(Protocol):
+    """What one training run minimises: the denoiser, or a part of the codec.
+
+    `groups` maps a name to the module that gets its own optimiser. `losses` yields (group, loss) pairs for
+    one step; the loop runs backward and that group's optimiser after each, so a GAN yields two.
+    `validate` returns scalars on held-out rows, with fixed noise.
+    """
+
+    groups: Mapping[str, nn.Module]
+
+    def losses(self, rows: dict[str, Tensor], generator: torch.Generator) -> Iterator[tuple[str, Tensor]]: ...
+
+    def validate(self, rows: dict[str, Tensor], generator: torch.Generator) -> dict[str, float]: ...
+
+
+class Modality(Protocol):
+    """One medium, as seen from above."""
+
+    name: str
+    media: type[Any]
+    data_spec: type[Spec]
+    """Schema of a recipe's `data`: has at least `root` ("synth" or a folder or shards)."""
+    codec_spec: type[Spec]
+    network_spec: type[Spec]
+    options: type[Spec]
+    """Schema of the sampling options (seconds, frames, points), each with a default and a description."""
+    tasks: Mapping[str, type[Spec]]
+    """Completion tasks: name -> schema of the task's own options."""
+
+    def examples(self, data: Any, split: str) -> Iterator[Example]:
+        """Items of a split ("train", "val"); bad files are skipped and reported through `dataset.Skipped`."""
+        ...
+
+    def prepare(self, example: Example, data: Any, codec: Any) -> dict[str, Tensor]:
+        """Deterministic fixed-size tensors of one example (compact dtypes), to be stacked into a pack."""
+        ...
+
+    def codec(self, spec: Any) -> nn.Module: ...
+
+    def network(self, spec: Any, codec: Any) -> nn.Module:
+        """The denoiser network: forward(x (B, *event), log_snr (B,), condition) -> (B, *event)."""
+        ...
+
+    def batch(self, rows: dict[str, Tensor], codec: Any, data: Any, generator: torch.Generator) -> Batch:
+        """Random crop, augmentation, encoding and corruption (`mask`, `known`) of prepared rows."""
+        ...
+
+    def objectives(self, codec: Any, data: Any) -> Mapping[str, Objective]:
+        """Objectives besides the denoiser's (VAE, vocoder), by the name a recipe uses in `train.objective`."""
+        ...
+
+    def event_shape(self, codec: Any, options: Any) -> tuple[int, ...]: ...
+
+    def extra_condition(self, codec: Any, options: Any, count: int) -> dict[str, Tensor]:
+        """The medium's own condition for plain sampling (audio: seconds), each (count, ...)."""
+        ...
+
+    def clamp(self, x0: Tensor) -> Tensor: ...
+
+    def given(self, media: Any, task: str, task_options: Any, codec: Any, options: Any) -> tuple[Given, Any]:
+        """What is known for a completion task, and the sampling options it implies."""
+        ...
+
+    def merge(self, generated: Any, media: Any, given: Given) -> Any:
+        """Generated media with the given part in its place, untouched, in its own coordinates."""
+        ...
+
+    def options_of(self, media: Any, options: Any) -> Any:
+        """Sampling options adapted to given media (its duration, frames, number of points), for editing."""
+        ...
+
+    def metrics(self, real: Sequence[Any], generated: Sequence[Any]) -> dict[str, float]: ...
+
+    def plot(self, media: Any, path: str | Path, title: str = "") -> Path:
+        """A PNG picture of one item for people."""
+        ...

@@ -1,0 +1,1 @@
+"""Blocks with no diffusion and no media in them."""

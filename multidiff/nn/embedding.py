@@ -1,0 +1,46 @@
+"""Embeddings of scalars: the noise level, positions, durations."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+LOG_SNR_BOUND = 10.0
+
+
+def sinusoidal(values: Tensor, dim: int, max_period: float = 10_000.0) -> Tensor:
+    """Sines and cosines of `values` (...,) at `dim/2` geometric frequencies: (..., dim). Vaswani et al. 2017, 3.5."""
+    half = dim // 2
+    frequencies = torch.exp(-math.log(max_period) * torch.arange(half, device=values.device) / half)
+    angles = values[..., None].float() * frequencies
+    return torch.cat([angles.cos(), angles.sin()], dim=-1)
+
+
+def rotate(x: Tensor, positions: Tensor, max_period: float = 10_000.0) -> Tensor:
+    """Rotary positions (Su et al. 2021, "RoFormer", equation 34): x (..., N, D), positions (N,) -> (..., N, D).
+
+    Channel pair (i, i + D/2) is turned by positions * max_period^(-2i/D), so that the product of a query and a key
+    depends on the distance between them only.
+    """
+    cos, sin = sinusoidal(positions, x.shape[-1], max_period).to(x.dtype).chunk(2, dim=-1)
+    first, second = x.chunk(2, dim=-1)
+    return torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)
+
+
+class LogSNREmbedding(nn.Module):
+    """lambda = log(alpha/sigma) of shape (B, ...) -> (B, ..., dim).
+
+    lambda is infinite at the ends of some schedules, so it is bounded here and only here (FACTS section 1).
+    """
+
+    def __init__(self, dim: int, features: int = 128) -> None:
+        super().__init__()
+        self.features = features
+        self.mlp = nn.Sequential(nn.Linear(features, dim), nn.SiLU(), nn.Linear(dim, dim))
+
+    def forward(self, log_snr: Tensor) -> Tensor:
+        bounded = log_snr.clamp(-LOG_SNR_BOUND, LOG_SNR_BOUND)
+        # 50 spreads [-10, 10] over the range the geometric frequencies were made for.
+        return self.mlp(sinusoidal(50.0 * bounded, self.features).to(self.mlp[0].weight.dtype))
