@@ -1,0 +1,87 @@
+"""The denoiser of point clouds: (N, 3) noisy points, some of them known -> (N, 3).
+
+A point's coordinates are its content: there is no positional encoding and no order (Point-E: Nichol et al. 2022,
+section 4.2). Sines and cosines of the coordinates are added as features because a plain projection blurs fine
+structure (Tancik et al. 2020, "Fourier Features"). A flag tells known points from noisy ones (PVD: Zhou et al. 2021).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from multidiff.modality import Condition, Spec
+from multidiff.nn.embedding import LogSNREmbedding
+from multidiff.nn.latent_transformer import LatentTransformer
+
+TEXT_DIM = 384
+
+
+class PointNetworkSpec(Spec):
+    """Size of the two-stream transformer."""
+
+    dim: int = Field(96, gt=0, description="width of a point")
+    latent_dim: int = Field(192, gt=0, description="width of a latent")
+    latents: int = Field(64, gt=0, description="number of latents")
+    blocks: int = Field(4, gt=0, description="times the points are read and written")
+    layers: int = Field(2, gt=0, description="self-attention layers on the latents in each block")
+    heads: int = Field(4, gt=0)
+    condition_dim: int = Field(128, gt=0, description="width of the vector of noise level and prompt")
+    frequencies: int = Field(5, ge=0, description="octaves of Fourier features of a coordinate")
+
+
+class PointNetwork(nn.Module):
+    """forward(x (B, N, 3), log_snr (B,), condition) -> (B, N, 3), permutation-equivariant in the points.
+
+    condition: `mask` (B, N, 1), 1 where a point of x is known and clean; `tokens` (B, L, 384) and `tokens_mask`
+    (B, L), the prompt. Each may be absent.
+    """
+
+    octaves: Tensor
+
+    def __init__(self, spec: PointNetworkSpec) -> None:
+        super().__init__()
+        self.register_buffer("octaves", 2.0 ** torch.arange(spec.frequencies), persistent=False)
+        self.embed = nn.Linear(3 + 6 * spec.frequencies + 1, spec.dim)
+        self.log_snr = LogSNREmbedding(spec.condition_dim)
+        self.prompt = nn.Linear(TEXT_DIM, spec.condition_dim)
+        self.transformer = LatentTransformer(
+            spec.dim,
+            spec.latent_dim,
+            spec.latents,
+            spec.blocks,
+            spec.layers,
+            spec.heads,
+            spec.condition_dim,
+            TEXT_DIM,
+        )
+        self.norm = nn.LayerNorm(spec.dim)
+        self.output = nn.Linear(spec.dim, 3)
+        nn.init.zeros_(self.output.weight)
+        nn.init.zeros_(self.output.bias)
+
+    def features(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Coordinates, their Fourier features from a period of 4 units down, and the flag: (B, N, F)."""
+        angles = (0.5 * math.pi * x[..., None] * self.octaves.to(x.dtype)).flatten(-2)
+        return torch.cat([x, angles.sin(), angles.cos(), mask.to(x.dtype)], dim=-1)
+
+    def forward(self, x: Tensor, log_snr: Tensor, condition: Condition) -> Tensor:
+        mask = condition.get("mask", x.new_zeros(1)).expand(*x.shape[:-1], 1)
+        level = self.log_snr(log_snr)
+        tokens, tokens_mask = condition.get("tokens"), condition.get("tokens_mask")
+        if tokens is not None:
+            tokens = tokens.to(x.dtype)
+            level = level + self.prompt(_mean(tokens, tokens_mask))
+        h = self.transformer(self.embed(self.features(x, mask)), level, tokens, tokens_mask)
+        return self.output(self.norm(h))
+
+
+def _mean(tokens: Tensor, mask: Tensor | None) -> Tensor:
+    """Mean (B, D) of the tokens (B, L, D) that count."""
+    if mask is None:
+        return tokens.mean(1)
+    weight = mask[..., None].to(tokens.dtype)
+    return (tokens * weight).sum(1) / weight.sum(1).clamp(min=1)
