@@ -1,0 +1,233 @@
+"""Files -> frames: moving containers through PyAV, pictures and animated pictures through Pillow.
+
+Decoding uses one thread: a frame-threaded decoder that is left early can hang (PyAV 1962, 1849, 2344), and
+data-loading workers are already one per core. A file is decoded whole or refused: a truncated MP4 may have no
+streams, no decoder, frames that end without an error, or raise midway, and all four must end in one MediaError.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from multidiff.errors import MediaError
+from multidiff.files import readable
+from multidiff.video.frames import Frames, resized
+
+IMAGE_FORMATS = ("PNG", "GIF", "JPEG", "WEBP", "BMP", "TIFF", "AVIF")
+SCRIPTED_FORMATS = ("tty", "hls", "dash", "concat", "imf")
+"""Demuxers that draw text or open other files; neither is a video file."""
+MAX_BYTES = 1024**3
+"""Most bytes of RGB frames kept in memory from one file."""
+MAX_PIXELS = 64 * 1024**2
+"""Most pixels of one frame (8K is 33 million)."""
+STILL_FPS = 8.0
+"""Frames per second of a picture, which has no time."""
+MIN_DELAY = 0.011
+"""Animated pictures with delays below this (seconds) are shown at 0.1 s by every browser."""
+
+Shown = tuple[Frames, float, float]
+"""A frame (H, W, 3), when it appears and for how long, in seconds (0: the file does not say)."""
+
+
+def decode(path: str | Path, each: Callable[[Frames], Frames] | None = None) -> tuple[Frames, float]:
+    """Frames (T, H, W, 3) and their rate, frames per second.
+
+    `each` maps every frame (1, H, W, 3) as it is decoded: a long film fits into memory when made small.
+
+    Uneven frame times are made even by repeating frames; the order and the timing are kept. Raises MediaError.
+    """
+    path = readable(path, "a video")
+    frames: list[Frames] = []
+    times: list[float] = []
+    last = 0.0
+    kept = 0
+    for frame, time, duration in _shown(path):
+        frame = frame if each is None else each(frame[None])[0]
+        if frames and frame.shape != frames[0].shape:
+            frame = resized(frame[None], *frames[0].shape[:2])[0]
+        kept += frame.nbytes
+        if kept > MAX_BYTES:
+            raise MediaError(
+                f"{path}: more than {len(frames)} frames of {frame.shape[1]}x{frame.shape[0]} pixels do not fit into "
+                f"the {MAX_BYTES / 1024**3:g} GiB kept in memory; cut it or make it smaller"
+            )
+        frames.append(frame)
+        times.append(time)
+        last = duration
+    if not frames:
+        raise MediaError(f"{path}: no frame can be decoded; the file is broken or truncated, get it again")
+    order, fps = _even(np.array(times), last)
+    return np.stack([frames[i] for i in order]), fps
+
+
+def read_tags(path: str | Path) -> dict[str, str]:
+    """What `Video.save` wrote into a file as tags, or the file's own tags in lower case. Raises MediaError."""
+    path = readable(path, "a video")
+    image = _opened_image(path)
+    if image is not None:
+        comment = image.info.get("comment", b"")
+        found = {"comment": comment.decode("utf-8", "replace") if isinstance(comment, bytes) else str(comment)}
+    else:
+        import av
+
+        try:
+            with av.open(str(path), metadata_errors="ignore") as container:
+                found = {key.lower(): value for key, value in container.metadata.items()}
+        except (av.error.FFmpegError, ValueError) as error:
+            raise _unreadable(path, error) from None
+    try:
+        own = json.loads(found.get("comment", ""))
+    except ValueError:
+        own = None
+    return {str(k): str(v) for k, v in own.items()} if isinstance(own, dict) else {k: v for k, v in found.items() if v}
+
+
+def _shown(path: Path) -> Iterator[Shown]:
+    image = _opened_image(path)
+    return _from_container(path) if image is None else _from_image(path, image)
+
+
+def _unreadable(path: Path, error: object) -> MediaError:
+    reason = getattr(error, "strerror", None) or error
+    return MediaError(f"{path}: cannot be decoded as video ({reason}); it is truncated, broken or another kind of file")
+
+
+def _from_container(path: Path) -> Iterator[Shown]:
+    import av
+
+    try:
+        with av.open(str(path), metadata_errors="ignore", options={"protocol_whitelist": "file"}) as container:
+            if container.format.name in SCRIPTED_FORMATS:
+                raise MediaError(f"{path}: is a text or playlist file, not a video; give a video")
+            stream = next((s for s in container.streams.video if not _is_cover(s)), None)
+            if stream is None or stream.codec_context is None:
+                kinds = ", ".join(sorted({s.type for s in container.streams})) or "no streams"
+                raise MediaError(f"{path}: holds no video (only {kinds}); give a file with a video track")
+            if stream.width * stream.height > MAX_PIXELS:
+                raise MediaError(
+                    f"{path}: frames of {stream.width}x{stream.height} pixels are too large; make it smaller"
+                )
+            stream.codec_context.thread_type = "SLICE"
+            stream.codec_context.thread_count = 1
+            interval = float(1 / stream.average_rate) if stream.average_rate else 0.0
+            end, count = 0.0, 0
+            for frame in container.decode(stream):
+                start = count * interval if frame.time is None else frame.time
+                unit = frame.time_base or stream.time_base
+                duration = float(frame.duration * unit) if frame.duration and unit else interval
+                end, count = max(end, start + duration), count + 1
+                yield _upright(frame, stream), start, duration
+            promised = _promised_end(container, stream)
+            if count and end < 0.95 * promised - 2 * interval:
+                raise MediaError(f"{path}: ends after {end:.2f} of {promised:.2f} s; it is truncated, get it again")
+    except (av.error.FFmpegError, ValueError, MemoryError) as error:
+        raise _unreadable(path, error) from None
+
+
+def _is_cover(stream: Any) -> bool:
+    """Whether a stream is the cover picture of a sound file."""
+    return bool(stream.disposition & type(stream.disposition).attached_pic)
+
+
+def _upright(frame: Any, stream: Any) -> Frames:
+    """RGB pixels (H, W, 3) as a player shows them: square pixels, turned as the display matrix says."""
+    aspect = stream.sample_aspect_ratio
+    width = round(frame.width * aspect) if aspect and aspect > 0 else frame.width
+    rgb = frame.to_ndarray(format="rgb24", width=width, height=frame.height)
+    # The display matrix turns counterclockwise, as rot90 does.
+    turns = round(frame.rotation / 90) % 4
+    return np.ascontiguousarray(np.rot90(rgb, turns)) if turns else rgb
+
+
+def _promised_end(container: Any, stream: Any) -> float:
+    """Seconds at which the headers say the video ends; 0 when they do not say."""
+    if stream.duration and stream.time_base:
+        return float((stream.duration + (stream.start_time or 0)) * stream.time_base)
+    tag = next((v for k, v in stream.metadata.items() if k.upper() == "DURATION"), "")
+    try:
+        hours, minutes, seconds = tag.split(":")
+        return 3600 * int(hours) + 60 * int(minutes) + float(seconds)
+    except ValueError:
+        alone = len(container.streams) == 1 and container.duration
+        return container.duration / 1e6 if alone else 0.0
+
+
+def _opened_image(path: Path) -> Any:
+    """A Pillow image, or None when the file is not a picture. Raises MediaError for one that is too large."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        image = Image.open(path, formats=IMAGE_FORMATS)
+    except UnidentifiedImageError:
+        return None
+    except (Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
+        raise _unreadable(path, error) from None
+    if image.width * image.height > MAX_PIXELS:
+        raise MediaError(f"{path}: {image.width}x{image.height} pixels are too large; make it smaller")
+    return image
+
+
+def _from_image(path: Path, image: Any) -> Iterator[Shown]:
+    from PIL import ImageOps, ImageSequence
+
+    if image.format == "GIF" and not path.read_bytes().rstrip(b"\0").endswith(b";"):
+        raise MediaError(f"{path}: the GIF has no end mark; it is truncated, get it again")
+    time = 0.0
+    try:
+        for frame in ImageSequence.Iterator(image):
+            duration = frame.info.get("duration", 0) / 1000
+            if getattr(image, "n_frames", 1) > 1 and duration < MIN_DELAY:
+                duration = 0.1
+            yield _on_white(ImageOps.exif_transpose(frame)), time, duration
+            time += duration
+    except (OSError, EOFError, SyntaxError, ValueError) as error:
+        raise _unreadable(path, error) from None
+
+
+def _on_white(image: Any) -> Frames:
+    """RGB pixels (H, W, 3); what is transparent becomes white, as on a page."""
+    from PIL import Image
+
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+    return np.array(image.convert("RGB"))
+
+
+def _even(times: NDArray[np.float64], last: float) -> tuple[NDArray[np.int64], float]:
+    """Which frame to show at each tick of an even clock, and its rate.
+
+    Times within half an interval of even ones (millisecond clocks, jitter) are taken as even. Otherwise the
+    clock ticks at the short intervals (their first decile), so that a long pause becomes repeated frames and
+    none is lost. `last` is how long the last frame stays, seconds.
+    """
+    count = len(times)
+    if count == 1:
+        return np.zeros(1, np.int64), 1 / last if last > 0 else STILL_FPS
+    times = np.maximum.accumulate(times - times[0])
+    mean = times[-1] / (count - 1)
+    if mean <= 0:
+        return np.arange(count), STILL_FPS
+    last = last or mean
+    if np.abs(times - mean * np.arange(count)).max() <= 0.5 * mean and abs(last - mean) <= 0.5 * mean:
+        return np.arange(count), _familiar(1 / mean)
+    intervals = np.append(np.diff(times), last)
+    tick = max(float(np.quantile(intervals[intervals > 0], 0.1, method="lower")), 1 / 120)
+    ticks = max(1, round((times[-1] + last) / tick))
+    if ticks > 100 * count:
+        raise MediaError(f"frame times spread over {times[-1]:.0f} s are too uneven; convert it to a constant rate")
+    return np.searchsorted(times, (np.arange(ticks) + 0.5) * tick, side="right") - 1, _familiar(1 / tick)
+
+
+def _familiar(fps: float) -> float:
+    """The rate people mean, when a clock of milliseconds has rounded it (29.97003 -> 30000/1001, 23.998 -> 24)."""
+    for rate in (round(fps), round(fps * 1001 / 1000) * 1000 / 1001):
+        if rate and abs(fps / rate - 1) < 5e-4:
+            return float(rate)
+    return fps

@@ -1,0 +1,145 @@
+"""Frames -> files.
+
+mp4   H.264 yuv420p, plays everywhere; colours are stored at half resolution.
+webm  VP9 yuv420p.
+gif   one palette for the whole clip: exact up to 256 colours, dithered beyond; at most 50 frames per second.
+mkv   H.264 RGB, lossless, any size; for data sets and pixel art, not for browsers.
+
+yuv420p wants even sizes: an odd edge is repeated once. Colours are BT.709 and say so. One encoder thread and no
+time stamps or random ids in the file, so equal frames give equal bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from multidiff.errors import InputError, did_you_mean
+from multidiff.files import written_whole
+from multidiff.video.frames import Frames, even_sized
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+GIF_MAX_FPS = 50
+BT709 = 1
+"""Its number in the tables of colour spaces, primaries and transfer functions (ITU-T H.273)."""
+
+
+@dataclass(frozen=True)
+class Container:
+    """How one file format is written through PyAV."""
+
+    codec: str
+    pixels: str
+    options: Mapping[str, str]
+    container_options: Mapping[str, str]
+
+
+CONTAINERS = {
+    "mp4": Container(
+        "libx264",
+        "yuv420p",
+        {"crf": "12", "preset": "slow"},
+        {"movflags": "+faststart", "fflags": "+bitexact"},
+    ),
+    "webm": Container(
+        "libvpx-vp9",
+        "yuv420p",
+        {"crf": "12", "b": "0", "deadline": "good", "cpu-used": "2"},
+        {"fflags": "+bitexact"},
+    ),
+    "mkv": Container("libx264rgb", "rgb24", {"crf": "0", "preset": "slow"}, {"fflags": "+bitexact"}),
+}
+FORMATS = ("mp4", "webm", "gif", "mkv")
+
+
+def encode(frames: Frames, fps: float, path: str | Path, tags: Mapping[str, str]) -> Path:
+    """Write frames (T, H, W, 3) in the format of the path's suffix, whole or not at all.
+
+    `title` becomes the file's title; all tags together are its comment, as JSON. Raises InputError for a
+    suffix that cannot be written, MultidiffError when the disk refuses.
+    """
+    path = Path(path).expanduser()
+    kind = path.suffix.lower().removeprefix(".")
+    if kind not in FORMATS:
+        raise InputError(f"{path}: cannot write '{path.suffix}' video{did_you_mean(kind, FORMATS)}")
+    comment = json.dumps(dict(tags), ensure_ascii=False) if tags else ""
+    with written_whole(path) as temporary:
+        if kind == "gif":
+            _write_gif(frames, fps, temporary, comment)
+        else:
+            _write_container(frames, fps, temporary, CONTAINERS[kind], tags.get("title", ""), comment)
+    return path
+
+
+def _write_container(frames: Frames, fps: float, path: Path, how: Container, title: str, comment: str) -> None:
+    import av
+
+    is_yuv = how.pixels == "yuv420p"
+    frames = np.ascontiguousarray(even_sized(frames)) if is_yuv else frames
+    with av.open(str(path), "w", container_options=dict(how.container_options)) as container:
+        for key, value in (("title", title), ("comment", comment)):
+            if value:
+                container.metadata[key] = value
+        stream: Any = container.add_stream(
+            how.codec, rate=Fraction(fps).limit_denominator(1001), options=dict(how.options)
+        )
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt = how.pixels
+        context = stream.codec_context
+        context.thread_count = 1
+        if is_yuv:
+            context.colorspace = context.color_primaries = context.color_trc = BT709
+        for image in frames:
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            if is_yuv:
+                frame = frame.reformat(format=how.pixels, dst_colorspace="ITU709")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
+def _write_gif(frames: Frames, fps: float, path: Path, comment: str) -> None:
+    from PIL import Image
+
+    if fps > GIF_MAX_FPS:
+        count = max(1, round(len(frames) * GIF_MAX_FPS / fps))
+        frames = frames[np.arange(count) * len(frames) // count]
+        fps = GIF_MAX_FPS
+    palette, exact = _palette(frames)
+    dither = Image.Dither.NONE if exact else Image.Dither.FLOYDSTEINBERG
+    images = [Image.fromarray(f).quantize(palette=palette, dither=dither) for f in frames]
+    # GIF counts in hundredths of a second: rounding the ends, not the lengths, keeps the total right.
+    ends = np.round(np.arange(len(frames) + 1) * 100 / fps).astype(int)
+    images[0].save(
+        path,
+        format="GIF",
+        save_all=True,
+        append_images=images[1:],
+        duration=[int(d) * 10 for d in np.diff(ends)],
+        loop=0,
+        comment=comment.encode(),
+        optimize=False,
+    )
+
+
+def _palette(frames: Frames) -> tuple[Image.Image, bool]:
+    """A palette for all frames together, and whether it holds every colour exactly."""
+    from PIL import Image
+
+    sample = frames[:: max(1, len(frames) // 32)]
+    packed = frames.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
+    colours = np.unique(packed)
+    if len(colours) <= 256:
+        table = np.stack([colours >> 16, colours >> 8 & 255, colours & 255], -1).astype(np.uint8)
+        image = Image.new("P", (16, 16))
+        image.putpalette(np.concatenate([table, np.repeat(table[:1], 256 - len(table), 0)]).tobytes())
+        return image, True
+    rows = Image.fromarray(sample.reshape(-1, *frames.shape[2:]))
+    return rows.quantize(256, method=Image.Quantize.MEDIANCUT), False

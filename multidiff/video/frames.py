@@ -1,0 +1,51 @@
+"""Arithmetic on frames: uint8 arrays of shape (T, H, W, 3)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Frames = NDArray[np.uint8]
+
+
+def resized(frames: Frames, height: int, width: int) -> Frames:
+    """Frames (T, height, width, 3): whole-number enlargement repeats pixels (pixel art stays crisp),
+    everything else is antialiased bicubic."""
+    from PIL import Image
+
+    H, W = frames.shape[1:3]
+    if (height, width) == (H, W):
+        return frames
+    if height % H == 0 and width % W == 0:
+        return frames.repeat(height // H, axis=1).repeat(width // W, axis=2)
+    bicubic = Image.Resampling.BICUBIC
+    return np.stack([np.asarray(Image.fromarray(f).resize((width, height), bicubic)) for f in frames])
+
+
+def fitted(frames: Frames, height: int, width: int, how: Literal["crop", "pad"]) -> Frames:
+    """Frames (T, height, width, 3) without distortion: the middle cut out, or black bars added."""
+    return resized((center_cropped if how == "crop" else padded)(frames, height, width), height, width)
+
+
+def center_cropped(frames: Frames, height: int, width: int) -> Frames:
+    """The largest middle part of the frames with the proportions height : width."""
+    H, W = frames.shape[1:3]
+    h, w = min(H, max(1, round(W * height / width))), min(W, max(1, round(H * width / height)))
+    top, left = (H - h) // 2, (W - w) // 2
+    return frames[:, top : top + h, left : left + w]
+
+
+def padded(frames: Frames, height: int, width: int) -> Frames:
+    """Frames in the middle of black bars that give them the proportions height : width."""
+    H, W = frames.shape[1:3]
+    h, w = max(H, round(W * height / width)), max(W, round(H * width / height))
+    top, left = (h - H) // 2, (w - W) // 2
+    return np.pad(frames, ((0, 0), (top, h - H - top), (left, w - W - left), (0, 0)))
+
+
+def even_sized(frames: Frames) -> Frames:
+    """Frames whose last row and column are repeated where the height or width is odd."""
+    H, W = frames.shape[1:3]
+    return np.pad(frames, ((0, 0), (0, H % 2), (0, W % 2), (0, 0)), mode="edge") if H % 2 or W % 2 else frames
