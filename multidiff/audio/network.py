@@ -1,0 +1,82 @@
+"""The denoiser of audio latents: a diffusion transformer over time, one token per latent frame.
+
+Conditioned on log-SNR, on the prompt's tokens (cross-attention, and their mean beside the noise level), on the
+excerpt's place in its source (`seconds`: start and total, as in Evans et al. 2024, "Fast Timing-Conditioned Latent
+Audio Diffusion", section 2.2) and on which frames are known (a channel concatenated to the latent).
+"""
+
+from __future__ import annotations
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from multidiff.modality import Condition, Spec
+from multidiff.nn.embedding import LogSNREmbedding, sinusoidal
+from multidiff.nn.transformer import Transformer
+
+TOKEN_DIM = 384
+
+
+class NetworkSpec(Spec):
+    """Size of the diffusion transformer."""
+
+    dim: int = Field(192, gt=0)
+    depth: int = Field(6, gt=0)
+    heads: int = Field(4, gt=0)
+    condition_dim: int = Field(128, gt=0, description="width of the vector that carries noise level and seconds")
+    expansion: int = Field(4, gt=0, description="of the feed-forward")
+
+    @model_validator(mode="after")
+    def _divides(self) -> NetworkSpec:
+        if self.dim % (2 * self.heads):
+            raise ValueError(f"dim {self.dim} must be a multiple of twice heads, {2 * self.heads}")
+        return self
+
+
+class SecondsEmbedding(nn.Module):
+    """Durations in seconds (B, K) -> (B, dim): sinusoids of each, then two layers."""
+
+    def __init__(self, count: int, dim: int, features: int = 64) -> None:
+        super().__init__()
+        self.features = features
+        self.mlp = nn.Sequential(nn.Linear(count * features, dim), nn.SiLU(), nn.Linear(dim, dim))
+
+    def forward(self, seconds: Tensor) -> Tensor:
+        # 20 radians per second at the highest frequency tell durations 0.05 s apart.
+        return self.mlp(sinusoidal(20.0 * seconds, self.features).flatten(1).to(self.mlp[0].weight.dtype))
+
+
+class LatentTransformer(nn.Module):
+    """x (B, C, T), log_snr (B,), condition (tokens, tokens_mask, mask, seconds; each may be absent) -> (B, C, T)."""
+
+    def __init__(self, channels: int, spec: NetworkSpec) -> None:
+        super().__init__()
+        self.log_snr = LogSNREmbedding(spec.condition_dim)
+        self.seconds = SecondsEmbedding(2, spec.condition_dim)
+        self.prompt = nn.Linear(TOKEN_DIM, spec.condition_dim)
+        self.transformer = Transformer(
+            channels + 1, channels, spec.dim, spec.depth, spec.heads, spec.condition_dim, TOKEN_DIM, spec.expansion
+        )
+
+    def forward(self, x: Tensor, log_snr: Tensor, condition: Condition) -> Tensor:
+        vector = self.log_snr(log_snr)
+        if "seconds" in condition:
+            vector = vector + self.seconds(condition["seconds"])
+        tokens, tokens_mask = condition.get("tokens"), condition.get("tokens_mask")
+        if tokens is not None:
+            vector = vector + self.prompt(masked_mean(tokens, tokens_mask))
+        # One channel: a latent frame is known as a whole or not at all.
+        mask = condition["mask"][:, :1].to(x) if "mask" in condition else x.new_zeros(1, 1, 1)
+        known = mask.expand(x.shape[0], 1, x.shape[2])
+        out = self.transformer(torch.cat([x, known], dim=1).transpose(1, 2), vector, tokens, tokens_mask)
+        return out.transpose(1, 2)
+
+
+def masked_mean(tokens: Tensor, mask: Tensor | None) -> Tensor:
+    """Mean over the sequence, (B, L, D) -> (B, D), of the tokens where `mask` (B, L) is True."""
+    if mask is None:
+        return tokens.mean(dim=1)
+    share = mask.to(tokens)
+    share = share / share.sum(dim=1, keepdim=True).clamp(min=1)
+    return torch.einsum("bl,bld->bd", share, tokens)
