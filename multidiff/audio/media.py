@@ -39,7 +39,28 @@ class Audio:
     """
 
     suffixes: ClassVar[tuple[str, ...]] = tuple(
-        ".wav .flac .ogg .oga .mp3 .opus .aif .aiff .au .caf .w64 .m4a .aac .mp4 .mov .mkv .webm .mka .wma .ac3".split()
+        [
+            ".wav",
+            ".flac",
+            ".ogg",
+            ".oga",
+            ".mp3",
+            ".opus",
+            ".aif",
+            ".aiff",
+            ".au",
+            ".caf",
+            ".w64",
+            ".m4a",
+            ".aac",
+            ".mp4",
+            ".mov",
+            ".mkv",
+            ".webm",
+            ".mka",
+            ".wma",
+            ".ac3",
+        ]
     )
     formats: ClassVar[tuple[str, ...]] = tuple(ENCODINGS)
 

@@ -1,0 +1,8 @@
+"""Few threads, because tests run beside others; torchaudio's stand-in before anything imports torchaudio."""
+
+import torch
+
+from multidiff.audio.features import import_torchaudio
+
+torch.set_num_threads(2)
+import_torchaudio()
