@@ -27,6 +27,8 @@ class VideoData(DataSpec):
     stride: int = Field(1, gt=0, description="take every so-manieth frame")
     clips: int = Field(1, gt=0, description="at most so many clips, evenly spread, from one file")
     loop: bool = Field(False, description="each file is one cycle: all of it is resampled to `frames`")
+    flip: bool = Field(False, description="mirror half of the clips; not where captions say left and right")
+    known: float = Field(0.5, ge=0, le=1, description="share of training clips with some frames given")
     count: int = Field(2000, gt=0, description="synth: how many clips, validation included")
 
 

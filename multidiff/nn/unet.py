@@ -1,0 +1,134 @@
+"""The n-dimensional U-Net: 2-D for pictures and spectrogram latents, 2-D plus time for video.
+
+Ho et al. 2020 (appendix B) with Dhariwal and Nichol 2021 (adaptive group norm) and Ho et al. 2022, "Video
+Diffusion Models", section 3 (each spatial layer followed by one over time). With temporal=False it is the
+ordinary 2-D network; on T = 1 a temporal one sees a still picture, so both can be trained on pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from multidiff.nn.embedding import LogSNREmbedding
+from multidiff.nn.residual import Downsample, ResidualBlock, TemporalConvolution, Upsample, group_norm, zeroed
+from multidiff.nn.space_time import SpaceTimeBlock
+
+
+class Stage(nn.Module):
+    """A residual block, its temporal convolution and, at coarse levels, attention."""
+
+    def __init__(
+        self, inputs: int, outputs: int, condition_dim: int, heads: int, context_dim: int, temporal: bool
+    ) -> None:
+        """heads: 0 for no attention."""
+        super().__init__()
+        self.space = ResidualBlock(inputs, outputs, condition_dim)
+        self.time = TemporalConvolution(outputs) if temporal else None
+        self.attention = SpaceTimeBlock(outputs, heads, context_dim, temporal) if heads else None
+
+    def forward(
+        self, x: Tensor, condition: Tensor, frames: int, tokens: Tensor | None, tokens_mask: Tensor | None
+    ) -> Tensor:
+        x = self.space(x, condition)
+        if self.time is not None:
+            x = self.time(x, frames)
+        if self.attention is not None:
+            x = self.attention(x, frames, tokens, tokens_mask)
+        return x
+
+
+class UNet(nn.Module):
+    """x (B, C, H, W), or (B, C, T, H, W) when temporal, to `outputs` channels of the same size; starts at 0.
+
+    widths: channels of each level, finest first; each level halves height and width.
+    blocks: stages of a level on the way down (one more on the way up).
+    attention: levels (0 = finest) with attention over space, time and prompt.
+    head_dim: channels per attention head; context_dim: width of prompt tokens, 0 for none.
+    checkpointing: recompute activations in the backward pass, for less memory.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        widths: Sequence[int],
+        blocks: int = 1,
+        attention: Sequence[int] = (),
+        head_dim: int = 32,
+        context_dim: int = 0,
+        temporal: bool = False,
+        checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        self.temporal, self.checkpointing = temporal, checkpointing
+        dim = 4 * widths[0]
+
+        def stage(level: int, extra: int = 0) -> Stage:
+            width = widths[level]
+            heads = max(1, width // head_dim) if level in attention else 0
+            return Stage(width + extra, width, dim, heads, context_dim, temporal)
+
+        self.level_embedding = LogSNREmbedding(dim)
+        self.prompt_embedding = nn.Linear(context_dim, dim) if context_dim else None
+        self.entry = nn.Conv2d(inputs, widths[0], 3, padding=1)
+        skips = [widths[0]]
+        self.down = nn.ModuleList()
+        for level, width in enumerate(widths):
+            if level:
+                self.down.append(Downsample(widths[level - 1], width))
+                skips.append(width)
+            self.down.extend(stage(level) for _ in range(blocks))
+            skips += [width] * blocks
+        self.middle = stage(len(widths) - 1)
+        self.up = nn.ModuleList()
+        for level in reversed(range(len(widths))):
+            self.up.extend(stage(level, extra=skips.pop()) for _ in range(blocks + 1))
+            if level:
+                self.up.append(Upsample(widths[level], widths[level - 1]))
+        self.exit_norm = group_norm(widths[0])
+        self.exit = zeroed(nn.Conv2d(widths[0], outputs, 3, padding=1))
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def embed(self, log_snr: Tensor, frames: int, tokens: Tensor | None, tokens_mask: Tensor | None) -> Tensor:
+        """Noise level and mean prompt token as one vector per frame, (B*T, D)."""
+        levels = log_snr[:, None].expand(-1, frames) if log_snr.ndim == 1 else log_snr
+        vector = self.level_embedding(levels)
+        if self.prompt_embedding is not None and tokens is not None:
+            share = torch.ones(tokens.shape[:2], device=tokens.device) if tokens_mask is None else tokens_mask
+            share = (share / share.sum(1, keepdim=True).clamp(min=1)).to(tokens.dtype)
+            vector = vector + self.prompt_embedding(torch.einsum("bl,bld->bd", share, tokens))[:, None]
+        return F.silu(rearrange(vector, "b t d -> (b t) d"))
+
+    def forward(
+        self, x: Tensor, log_snr: Tensor, tokens: Tensor | None = None, tokens_mask: Tensor | None = None
+    ) -> Tensor:
+        """log_snr (B,), or (B, T) for a noise level of each frame; tokens (B, L, D), tokens_mask (B, L) bool."""
+        frames = x.shape[2] if self.temporal else 1
+        h = rearrange(x, "b c t h w -> (b t) c h w") if self.temporal else x
+        h = self.entry(h.contiguous(memory_format=torch.channels_last))
+        condition = self.embed(log_snr, frames, tokens, tokens_mask)
+
+        def run(stage: Callable[..., Tensor], h: Tensor) -> Tensor:
+            if self.checkpointing and torch.is_grad_enabled():
+                return checkpoint(stage, h, condition, frames, tokens, tokens_mask, use_reentrant=False)
+            return stage(h, condition, frames, tokens, tokens_mask)
+
+        skips = [h]
+        for layer in self.down:
+            h = layer(h) if isinstance(layer, Downsample) else run(layer, h)
+            skips.append(h)
+        h = run(self.middle, h)
+        for layer in self.up:
+            if isinstance(layer, Upsample):
+                h = layer(h, (skips[-1].shape[-2], skips[-1].shape[-1]))
+            else:
+                h = run(layer, torch.cat([h, skips.pop()], dim=1))
+        h = self.exit(F.silu(self.exit_norm(h)))
+        return rearrange(h, "(b t) c h w -> b c t h w", t=frames) if self.temporal else h

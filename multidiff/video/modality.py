@@ -1,0 +1,120 @@
+"""VIDEO: what the rest of the house may ask of video."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from multidiff.errors import MediaError
+from multidiff.modality import Batch, Example, Given, Objective, Spec
+from multidiff.video import data as dataset
+from multidiff.video import tasks
+from multidiff.video.codec import LIMIT, PixelCodec, VideoCodecSpec
+from multidiff.video.media import Video
+from multidiff.video.network import VideoNetwork, VideoNetworkSpec
+
+MAX_FRAMES = 256
+
+
+class VideoOptions(Spec):
+    """Sampling options of video."""
+
+    frames: int = Field(16, gt=0, le=MAX_FRAMES, description="frames of a clip")
+    fps: float = Field(8.0, gt=0, le=240, description="frames per second it is shown at")
+
+
+class VideoModality:
+    """See `multidiff.modality.Modality` for what each method promises."""
+
+    name = "video"
+    media = Video
+    data_spec = dataset.VideoData
+    codec_spec = VideoCodecSpec
+    network_spec = VideoNetworkSpec
+    options = VideoOptions
+    tasks: Mapping[str, type[Spec]] = {"predict": tasks.Predict, "interpolate": tasks.Interpolate}
+
+    def examples(self, data: dataset.VideoData, split: str) -> Iterator[Example]:
+        return dataset.examples(data, split)
+
+    def prepare(self, example: Example, data: dataset.VideoData, codec: PixelCodec) -> dict[str, Tensor]:
+        """`frames` (T, H, W, 3) uint8."""
+        return {"frames": torch.from_numpy(example.media.fit(codec.size, codec.size, data.fit).frames)}
+
+    def codec(self, spec: VideoCodecSpec) -> PixelCodec:
+        return PixelCodec(spec)
+
+    def network(self, spec: VideoNetworkSpec, codec: PixelCodec) -> VideoNetwork:
+        return VideoNetwork(spec, codec.event_shape(1)[0])
+
+    def batch(
+        self, rows: dict[str, Tensor], codec: PixelCodec, data: dataset.VideoData, generator: torch.Generator
+    ) -> Batch:
+        """Cycles begin anywhere (data.loop), clips are mirrored (data.flip), some frames are known (data.known)."""
+        frames = rows["frames"]
+        count, length = frames.shape[:2]
+        if data.loop:
+            start = torch.randint(length, (count, 1), generator=generator)
+            order = (start + torch.arange(length)) % length
+            frames = frames[torch.arange(count)[:, None], order.to(frames.device)]
+        if data.flip:
+            is_flipped = torch.rand(count, generator=generator) < 0.5
+            frames = torch.where(is_flipped.to(frames.device)[:, None, None, None, None], frames.flip(3), frames)
+        x0 = codec.to_model(frames)
+        mask = tasks.random_masks(count, length, data.known, generator).to(x0.device)
+        return Batch(x0, {"mask": mask, "known": x0})
+
+    def objectives(self, codec: PixelCodec, data: dataset.VideoData) -> Mapping[str, Objective]:
+        return {}
+
+    def event_shape(self, codec: PixelCodec, options: VideoOptions) -> tuple[int, ...]:
+        return codec.event_shape(options.frames)
+
+    def extra_condition(self, codec: PixelCodec, options: VideoOptions, count: int) -> dict[str, Tensor]:
+        return {}
+
+    def clamp(self, x0: Tensor) -> Tensor:
+        """Nothing is darker than black or lighter than white."""
+        return x0.clamp(-LIMIT, LIMIT)
+
+    def given(
+        self, media: Video, task: str, task_options: Any, codec: PixelCodec, options: VideoOptions
+    ) -> tuple[Given, VideoOptions]:
+        """Known frames at their positions in a clip of `options.frames`; its fps is that of the given video."""
+        splice, parts = tasks.PLANS[task](media, task_options.keep, options.frames)
+        known = torch.zeros(1, *codec.event_shape(options.frames))
+        mask = torch.zeros(1, 1, options.frames, 1, 1)
+        for start, frames in parts.items():
+            place = slice(start, start + len(frames))
+            known[:, :, place] = codec.encode([Video(frames, media.fps)])
+            mask[:, :, place] = 1
+        fps = media.fps if len(media) > 1 else options.fps
+        return Given(known, mask, context=splice), options.model_copy(update={"fps": fps})
+
+    def merge(self, generated: Video, media: Video, given: Given) -> Video:
+        """Generated frames between or after the given ones, in the given video's size."""
+        return tasks.spliced(generated, media, given.context)
+
+    def options_of(self, media: Video, options: VideoOptions) -> VideoOptions:
+        """Raises MediaError for a video that is too long to be denoised as a whole."""
+        if len(media) > MAX_FRAMES:
+            raise MediaError(f"the video has {len(media)} frames; at most {MAX_FRAMES} are edited at once, cut it")
+        return options.model_copy(update={"frames": len(media), "fps": media.fps})
+
+    def metrics(self, real: Sequence[Video], generated: Sequence[Video]) -> dict[str, float]:
+        from multidiff.video.metrics import metrics
+
+        return metrics(real, generated)
+
+    def plot(self, media: Video, path: str | Path, title: str = "") -> Path:
+        from multidiff.video.plot import contact_sheet
+
+        return contact_sheet(media, path, title)
+
+
+VIDEO = VideoModality()

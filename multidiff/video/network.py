@@ -1,0 +1,68 @@
+"""The denoiser of video: the space-time U-Net, told which frames are known.
+
+Known frames are clean whatever the noise level of the others, so their own log-SNR is the highest one
+(Open-Sora 1.1 report, "masking": timestep 0 for unmasked frames), beside the mask as an input channel.
+"""
+
+from __future__ import annotations
+
+import torch
+from einops import rearrange
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from multidiff.modality import Condition, Spec
+from multidiff.nn.embedding import LOG_SNR_BOUND
+from multidiff.nn.unet import UNet
+
+TEXT_DIM = 384
+
+
+class VideoNetworkSpec(Spec):
+    """Size of the space-time U-Net."""
+
+    widths: tuple[int, ...] = Field((64, 96, 128), min_length=1, description="channels of each level, finest first")
+    blocks: int = Field(1, gt=0, description="stages of a level on the way down; one more on the way up")
+    attention: tuple[int, ...] = Field((1, 2), description="levels, 0 the finest, with attention")
+    head_dim: int = Field(32, gt=0, description="channels of an attention head")
+    checkpointing: bool = Field(False, description="recompute activations to save memory")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> VideoNetworkSpec:
+        for level in self.attention:
+            if not 0 <= level < len(self.widths):
+                raise ValueError(f"attention level {level} is none of the {len(self.widths)} levels of widths")
+            if self.widths[level] % max(1, self.widths[level] // self.head_dim):
+                raise ValueError(f"width {self.widths[level]} is not a multiple of head_dim {self.head_dim}")
+        return self
+
+
+class VideoNetwork(nn.Module):
+    """forward(x (B, C, T, H, W), log_snr (B,), condition) -> (B, C, T, H, W), for any T.
+
+    condition: `mask` (B, 1, T, 1, 1), 1 where a frame of x is known and clean; `tokens` (B, L, 384) and
+    `tokens_mask` (B, L), the prompt. Each may be absent.
+    """
+
+    def __init__(self, spec: VideoNetworkSpec, channels: int) -> None:
+        super().__init__()
+        self.unet = UNet(
+            channels + 1,
+            channels,
+            widths=spec.widths,
+            blocks=spec.blocks,
+            attention=spec.attention,
+            head_dim=spec.head_dim,
+            context_dim=TEXT_DIM,
+            temporal=True,
+            checkpointing=spec.checkpointing,
+        )
+
+    def forward(self, x: Tensor, log_snr: Tensor, condition: Condition) -> Tensor:
+        B, _, T, H, W = x.shape
+        mask = condition.get("mask", x.new_zeros(1)).to(x.dtype).expand(B, 1, T, H, W)
+        is_known = rearrange(mask[..., 0, 0], "b 1 t -> b t") > 0
+        levels = torch.where(is_known, LOG_SNR_BOUND, log_snr[:, None])
+        tokens = condition.get("tokens")
+        tokens = None if tokens is None else tokens.to(x.dtype)
+        return self.unet(torch.cat([x, mask], dim=1), levels, tokens, condition.get("tokens_mask"))

@@ -1,0 +1,94 @@
+"""Which frames are known: at random in training, and for each completion task.
+
+One masked model does every task (Hoeppe et al. 2022, RaMViD; Open-Sora 1.1): known frames stay clean and the
+loss is taken on the others.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from multidiff.errors import MediaError
+from multidiff.modality import Spec
+from multidiff.video.frames import Frames
+from multidiff.video.media import Video
+
+
+class Predict(Spec):
+    """The frames that follow. A picture, or a video of one frame, is a first frame."""
+
+    keep: int = Field(4, gt=0, description="last frames of the given video that the new ones continue")
+
+
+class Interpolate(Spec):
+    """The frames between the first and the last of the given video."""
+
+    keep: int = Field(1, gt=0, description="frames kept at each end")
+
+
+@dataclass(frozen=True)
+class Splice:
+    """How generated frames join the given ones: before + generated[start:stop] + after."""
+
+    before: Frames
+    after: Frames
+    start: int
+    stop: int
+
+
+def predict(media: Video, keep: int, frames: int) -> tuple[Splice, dict[int, Frames]]:
+    """The splice, and the known frames (n, H, W, 3) by the generated position at which they begin."""
+    kept = min(keep, len(media), frames - 1)
+    _check_room(frames, 2)
+    return Splice(media.frames, media.frames[:0], kept, frames), {0: media.frames[len(media) - kept :]}
+
+
+def interpolate(media: Video, keep: int, frames: int) -> tuple[Splice, dict[int, Frames]]:
+    """As `predict`. Raises MediaError for a video of one frame."""
+    if len(media) < 2:
+        raise MediaError("the video has 1 frame; interpolation needs a first and a last one, or use --task predict")
+    _check_room(frames, 3)
+    kept = min(keep, len(media) // 2, (frames - 1) // 2)
+    first, last = media.frames[:kept], media.frames[len(media) - kept :]
+    return Splice(first, last, kept, frames - kept), {0: first, frames - kept: last}
+
+
+PLANS = {"predict": predict, "interpolate": interpolate}
+"""How each task splices; called with the given video, `keep` and the frames to generate in all."""
+
+
+def spliced(generated: Video, media: Video, splice: Splice) -> Video:
+    """The given frames untouched, the generated ones made as large as they are."""
+    side = max(media.height, media.width)
+    made = Video(generated.frames[splice.start : splice.stop]).resize(side, side).fit(media.height, media.width)
+    return Video(np.concatenate([splice.before, made.frames, splice.after]), generated.fps)
+
+
+def _check_room(frames: int, least: int) -> None:
+    if frames < least:
+        raise MediaError(f"{frames} frames leave none to generate; ask for at least {least}")
+
+
+def random_masks(count: int, frames: int, rate: float, generator: torch.Generator) -> Tensor:
+    """Masks (B, 1, T, 1, 1), 1 = known, for training.
+
+    A share `rate` of the samples has known frames: the first few, the first and last few, or any (each frame
+    with a probability of its own sample). At least one frame is always left to generate.
+    """
+    u = torch.rand(count, 3, generator=generator)
+    position = torch.arange(frames)
+    longest = max(1, frames // 2)
+    head = 1 + (u[:, 1:2] * longest).long()
+    tail = (head + 1) // 2
+    first = position < head
+    ends = (position < tail) | (position >= frames - tail)
+    anywhere = torch.rand(count, frames, generator=generator) < u[:, 1:2]
+    kind = (3 * u[:, 2:]).long()
+    mask = torch.where(kind == 0, first, torch.where(kind == 1, ends, anywhere))
+    mask &= (u[:, :1] < rate) & ~mask.all(1, keepdim=True)
+    return mask.float()[:, None, :, None, None]
