@@ -1,7 +1,6 @@
 """Audio: one sound in memory, read from and written to files.
 
-Samples are float32 in [-1, 1], channels first. soundfile (libsndfile) reads wav, flac, ogg, mp3, aiff and
-their kin; PyAV (FFmpeg) reads the rest, also the sound of a video. soundfile, PyAV and soxr are loaded when used.
+Samples are float32 in [-1, 1], channels first. soundfile and soxr are loaded when used.
 """
 
 from __future__ import annotations
@@ -15,11 +14,10 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from multidiff.audio import files
 from multidiff.errors import MediaError, did_you_mean
 from multidiff.files import readable, written_whole
 
-MAX_VALUES = 2**28
-"""Samples times channels read at once (1 GiB as float32; 100 minutes of mono at 44.1 kHz)."""
 MAX_CHANNELS = 32
 MIN_SECONDS = 0.01
 SILENCE = 2.0**-15
@@ -38,30 +36,7 @@ class Audio:
     their width. Raises MediaError for other shapes and for a rate that is no positive whole number.
     """
 
-    suffixes: ClassVar[tuple[str, ...]] = tuple(
-        [
-            ".wav",
-            ".flac",
-            ".ogg",
-            ".oga",
-            ".mp3",
-            ".opus",
-            ".aif",
-            ".aiff",
-            ".au",
-            ".caf",
-            ".w64",
-            ".m4a",
-            ".aac",
-            ".mp4",
-            ".mov",
-            ".mkv",
-            ".webm",
-            ".mka",
-            ".wma",
-            ".ac3",
-        ]
-    )
+    suffixes: ClassVar[tuple[str, ...]] = files.SUFFIXES
     formats: ClassVar[tuple[str, ...]] = tuple(ENCODINGS)
 
     samples: np.ndarray
@@ -114,9 +89,7 @@ class Audio:
         Raises MediaError for a file that is missing, empty, broken, too long, or whose sound is not `usable`.
         """
         path = readable(path, "a sound file")
-        decoded = _read_soundfile(path)
-        samples, rate = _read_av(path) if decoded is None else decoded
-        audio = cls(samples, rate)
+        audio = cls(*files.decode(path))
         usable(audio, path)
         return audio
 
@@ -178,9 +151,8 @@ def usable(audio: Audio, source: str | Path) -> None:
         raise MediaError(f"{source}: holds NaN or infinite samples; export it again as 16-bit or 24-bit wav")
     if audio.seconds < MIN_SECONDS:
         count = audio.samples.shape[1]
-        raise MediaError(
-            f"{source}: only {count} sample{'s' * (count != 1)} long; give at least {1000 * MIN_SECONDS:.0f} ms of sound"
-        )
+        least = f"{1000 * MIN_SECONDS:.0f} ms"
+        raise MediaError(f"{source}: only {count} sample{'s' * (count != 1)} long; give at least {least} of sound")
     if audio.peak < SILENCE:
         raise MediaError(f"{source}: is silent from start to end; give a sound with something to hear")
 
@@ -204,86 +176,3 @@ def _fields(tags: Mapping[str, str]) -> dict[str, str]:
     others = [f"{key}={value}" for key, value in tags.items() if key not in TAGS and value not in (None, "")]
     comment = "; ".join([*filter(None, [fields.get("comment")]), *others])
     return {**fields, "comment": comment} if comment else fields
-
-
-def _check_size(path: Path, values: int) -> None:
-    if values > MAX_VALUES:
-        raise MediaError(f"{path}: {values:.2g} samples are more than the {MAX_VALUES:.2g} read at once; cut it")
-
-
-def _truncated(path: Path, have: int, want: int, rate: int) -> MediaError:
-    return MediaError(
-        f"{path}: is truncated: {have / rate:.2f} s of {want / rate:.2f} s can be read; copy or download it again"
-    )
-
-
-def _read_soundfile(path: Path) -> tuple[np.ndarray, int] | None:
-    """(channels, n) and the rate, or None where libsndfile does not know the format."""
-    import soundfile
-
-    try:
-        file = soundfile.SoundFile(path)
-    except (soundfile.LibsndfileError, TypeError):  # TypeError: headerless .raw
-        return None
-    with file:
-        _check_size(path, file.frames * file.channels)
-        _check_riff(path, file)
-        try:
-            samples = file.read(dtype="float32", always_2d=True).T
-        except soundfile.LibsndfileError as error:
-            raise MediaError(f"{path}: is broken ({error.error_string}); copy or download it again") from None
-        if samples.shape[1] < file.frames:
-            raise _truncated(path, samples.shape[1], file.frames, file.samplerate)
-        return samples, int(file.samplerate)
-
-
-def _check_riff(path: Path, file: Any) -> None:
-    """libsndfile reads a WAV that ends early without a word: compare its header with the file's size.
-
-    Sizes of 0 or near 2^31 and 2^32 are what programs write into a pipe, not knowing the length.
-    """
-    if file.format != "WAV":
-        return
-    size = path.stat().st_size
-    with path.open("rb") as stream:
-        position = 12
-        while position + 8 <= size:
-            stream.seek(position)
-            name, length = stream.read(4), int.from_bytes(stream.read(4), "little")
-            position += 8 + length + length % 2
-            if name == b"data":
-                bytes_per_frame = max((size - stream.tell()) // max(file.frames, 1), 1)
-                if 0 < length < 0x7FFF0000 and position - length % 2 > size:
-                    raise _truncated(path, file.frames, length // bytes_per_frame, file.samplerate)
-                return
-
-
-def _read_av(path: Path) -> tuple[np.ndarray, int]:
-    """(channels, n) and the rate of the first audio stream. Raises MediaError."""
-    import av
-
-    try:
-        with av.open(str(path)) as container:
-            stream = next(iter(container.streams.audio), None)
-            if stream is None or stream.codec_context is None:
-                raise MediaError(f"{path}: holds no sound; give a sound file, or a video with sound")
-            rate, declared = int(stream.rate), container.duration
-            resampler = av.AudioResampler(format="fltp")
-            blocks: list[np.ndarray] = []
-            total = 0
-            for frame in container.decode(stream):
-                blocks += [block.to_ndarray() for block in resampler.resample(frame)]
-                total += blocks[-1].size if blocks else 0
-                _check_size(path, total)
-    except av.FFmpegError as error:
-        known = path.suffix.lower() in Audio.suffixes
-        fault = f"cannot be decoded ({error.strerror})" if known else "is not a sound file"
-        raise MediaError(f"{path}: {fault}; give a whole wav, flac, ogg, mp3 or m4a file") from None
-    if not blocks:
-        raise MediaError(f"{path}: holds no decodable sound; copy or download it again")
-    samples = np.concatenate(blocks, axis=1)
-    expected = round((declared or 0) / av.time_base * rate)
-    # Containers round and pad; half a second and a tenth beyond that is missing.
-    if samples.shape[1] < 0.9 * expected - 0.5 * rate:
-        raise _truncated(path, samples.shape[1], expected, rate)
-    return samples, rate
