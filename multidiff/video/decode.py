@@ -216,7 +216,7 @@ def _even(times: NDArray[np.float64], last: float) -> tuple[NDArray[np.int64], f
         return np.arange(count), STILL_FPS
     last = last or mean
     if np.abs(times - mean * np.arange(count)).max() <= 0.5 * mean and abs(last - mean) <= 0.5 * mean:
-        return np.arange(count), _familiar(1 / mean)
+        return np.arange(count), _familiar(count / (times[-1] + last))
     intervals = np.append(np.diff(times), last)
     tick = max(float(np.quantile(intervals[intervals > 0], 0.1, method="lower")), 1 / 120)
     ticks = max(1, round((times[-1] + last) / tick))

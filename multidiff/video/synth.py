@@ -8,8 +8,9 @@ unit square and wraps round at its edges. The distance to a polygon and to a seg
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from multidiff.video.media import Video
 
 Array = NDArray[np.float64]
+T = TypeVar("T")
 
 COLOURS = {
     "red": (225, 45, 45),
@@ -75,7 +77,10 @@ class Scene:
 def scene(index: int) -> Scene:
     """The scene of an index; the same index is the same scene on every machine."""
     random = np.random.Generator(np.random.Philox(key=index))
-    pick = lambda choices: choices[int(random.integers(len(choices)))]
+
+    def pick(choices: Sequence[T]) -> T:
+        return choices[int(random.integers(len(choices)))]
+
     shape = pick((*SHAPES, FIGURE, FIGURE))
     if shape == FIGURE:
         motion = pick(FIGURE_MOTIONS)
@@ -192,7 +197,7 @@ def _figure(scene: Scene, time: Array, x: Array, y: Array) -> Array:
             lift = 0.6 * u * (1 - u)
             arms = (-0.35 - 9 * u * (1 - u), 0.35 + 9 * u * (1 - u))
         case ["waving"]:
-            arms, elbows = (still - 0.25, still + 2.2), (still, 0.5 * np.sin(2 * swing))
+            arms, elbows = (still - 0.25, still + 1.9), (still, 0.8 + 0.7 * np.sin(2 * swing))
     u, v = facing * ((x - cx + 0.5) % 1 - 0.5), y + lift
     neck, hip = (0.0, 0.4), (0.0, 0.6)
     distance = np.minimum(_segment(u, v, neck, hip), np.hypot(u, v - 0.29) - 0.065)
