@@ -13,11 +13,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from pydantic import Field, field_validator
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from multidiff.audio.features import LogMel
 from multidiff.audio.media import Audio
@@ -46,6 +46,7 @@ class CodecSpec(Spec):
     channels: int = Field(16, gt=0, description="of the latent")
     compression: int = Field(4, gt=0, description="mel frames per latent frame, a power of 2")
     width: int = Field(128, gt=0, description="of the autoencoder's blocks")
+    kl: float = Field(0.01, ge=0, description="weight of the divergence from N(0, 1) in the objective vae")
     vocoder: Literal["vocos", "griffin-lim"] = "vocos"
     vocoder_width: int = Field(192, gt=0)
     vocoder_depth: int = Field(6, gt=0)
@@ -59,28 +60,52 @@ class CodecSpec(Spec):
 
 
 class MelAutoencoder(nn.Module):
-    """Normalised log-mel (B, M, F) <-> latent (B, C, F / compression); F must divide."""
+    """Log-mel (B, M, F) <-> standardised latent x (B, C, F / compression), with KL regularisation in training."""
 
-    def __init__(self, mels: int, channels: int, compression: int, width: int) -> None:
+    latent_mean: Tensor
+    latent_std: Tensor
+
+    def __init__(self, n_mels: int, channels: int, compression: int, width: int) -> None:
         super().__init__()
+        self.compression = compression
         stages = compression.bit_length() - 1
         scale = 1 / (stages + 1)
-        encoder: list[nn.Module] = [nn.Conv1d(mels, width, 3, padding=1)]
+        encoder: list[nn.Module] = [nn.Conv1d(n_mels, width, 3, padding=1)]
         decoder: list[nn.Module] = [nn.Conv1d(channels, width, 3, padding=1), ConvNeXtBlock(width, 3, scale)]
         for _ in range(stages):
             encoder += [ConvNeXtBlock(width, 3, scale), nn.Conv1d(width, width, 4, stride=2, padding=1)]
             decoder += [nn.ConvTranspose1d(width, width, 4, stride=2, padding=1), ConvNeXtBlock(width, 3, scale)]
         encoder += [ConvNeXtBlock(width, 3, scale), nn.Conv1d(width, 2 * channels, 3, padding=1)]
-        decoder += [nn.Conv1d(width, mels, 3, padding=1)]
+        decoder += [nn.Conv1d(width, n_mels, 3, padding=1)]
         self.encoder, self.decoder = nn.Sequential(*encoder), nn.Sequential(*decoder)
+        self.register_buffer("latent_mean", torch.zeros(channels, 1))
+        self.register_buffer("latent_std", torch.ones(channels, 1))
 
-    def posterior(self, mel: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance of q(z | mel), each (B, C, F / compression)."""
+    def posterior(self, log_mel: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of q(z | mel), each (B, C, ceil(F / compression)), not yet standardised."""
+        short = -log_mel.shape[-1] % self.compression
+        mel = (F.pad(log_mel, (0, short), mode="replicate") - MEL_MEAN) / MEL_STD
         mean, log_variance = self.encoder(mel).chunk(2, dim=1)
         return mean, log_variance.clamp(-20.0, 10.0)
 
-    def decode(self, z: Tensor) -> Tensor:
-        return self.decoder(z)
+    def reconstruct(self, z: Tensor) -> Tensor:
+        """Log-mel (B, M, T * compression) of z (B, C, T), a draw from the posterior."""
+        return self.decoder(z) * MEL_STD + MEL_MEAN
+
+    def encode(self, log_mel: Tensor) -> Tensor:
+        """x (B, C, ceil(F / compression)): the posterior's mean, standardised per channel."""
+        return (self.posterior(log_mel)[0] - self.latent_mean) / self.latent_std
+
+    def decode(self, x: Tensor) -> Tensor:
+        """Log-mel (B, M, T * compression) of x (B, C, T)."""
+        return self.reconstruct(x * self.latent_std + self.latent_mean)
+
+    @torch.no_grad()
+    def track(self, z: Tensor, rate: float = 0.01) -> None:
+        """Move the latent statistics towards those of a training batch z (B, C, T)."""
+        self.latent_mean.lerp_(z.mean(dim=(0, 2))[:, None].to(self.latent_mean), rate)
+        deviation = (z - self.latent_mean).square().mean(dim=(0, 2)).sqrt()[:, None]
+        self.latent_std.lerp_(deviation.to(self.latent_std), rate)
 
 
 class MelCodec(nn.Module):
@@ -89,8 +114,6 @@ class MelCodec(nn.Module):
     Refuses weights that were made with another mel configuration: it is kept as a buffer and compared on loading.
     """
 
-    latent_mean: Tensor
-    latent_std: Tensor
     mel_config: Tensor
 
     def __init__(self, spec: CodecSpec) -> None:
@@ -100,61 +123,43 @@ class MelCodec(nn.Module):
         self.autoencoder = MelAutoencoder(spec.mel.n_mels, spec.channels, spec.compression, spec.width)
         self.vocoder = Vocos(self.log_mel, spec.vocoder_width, spec.vocoder_depth)
         self.griffin_lim = GriffinLim(self.log_mel)
-        self.register_buffer("latent_mean", torch.zeros(spec.channels, 1))
-        self.register_buffer("latent_std", torch.ones(spec.channels, 1))
         self.register_buffer("mel_config", torch.tensor(_numbers(spec.mel), dtype=torch.float64))
         self.register_load_state_dict_pre_hook(_same_mel)
 
     @property
     def rate(self) -> int:
+        """Samples per second of what `decode` makes."""
         return self.spec.mel.rate
+
+    @property
+    def stride(self) -> int:
+        """Samples per latent frame."""
+        return self.spec.mel.hop * self.spec.compression
+
+    def samples(self, seconds: float) -> int:
+        return round(seconds * self.rate)
 
     def length(self, samples: int) -> int:
         """Latent frames of so many samples."""
-        return -(-self.log_mel.frames(samples) // self.spec.compression)
+        return -(-samples // self.stride)
 
-    @property
-    def samples_per_latent(self) -> int:
-        return self.spec.mel.hop * self.spec.compression
-
-    def wave(self, audio: Audio) -> np.ndarray:
-        """One channel at the codec's rate, (n,) float32."""
-        return audio.mono().resample(self.rate).samples[0]
-
-    @torch.no_grad()
-    def mel(self, media: Sequence[Audio]) -> Tensor:
-        """Log-mel (B, M, F) of sounds, the shorter ones padded with silence to the longest."""
-        waves = [torch.from_numpy(self.wave(audio)) for audio in media]
-        longest = max(len(wave) for wave in waves)
-        padded = torch.stack([F.pad(wave, (0, longest - len(wave))) for wave in waves])
-        return self.log_mel(padded.to(self.latent_mean.device))
+    def wave(self, audio: Audio) -> Tensor:
+        """One channel at the codec's rate, (n,) float32 on the CPU."""
+        return torch.from_numpy(audio.mono().resample(self.rate).samples[0])
 
     @torch.no_grad()
     def encode(self, media: Sequence[Audio]) -> Tensor:
-        """x (B, C, T) of unit variance."""
-        return self.encode_mel(self.mel(media))
+        """x (B, C, T) of unit variance; shorter sounds are padded with silence to the longest."""
+        waves = pad_sequence([self.wave(audio) for audio in media], batch_first=True)
+        return self.autoencoder.encode(self.log_mel(waves.to(self.log_mel.window.device)))
 
     @torch.no_grad()
     def decode(self, x: Tensor, options: Any) -> list[Audio]:
-        """Mono sounds of exactly round(options.seconds * rate) samples from x (B, C, T)."""
-        samples = round(options.seconds * self.rate)
-        mel = self.decode_mel(x)[..., : self.log_mel.frames(samples)].float()
-        waves = self.griffin_lim(mel) if self.spec.vocoder == "griffin-lim" else self.vocoder(mel)
-        return [Audio(wave[:samples].cpu().numpy(), self.rate) for wave in waves]
-
-    def normalise(self, log_mel: Tensor) -> Tensor:
-        """Log-mel (B, M, F) in the autoencoder's scale, its last frame repeated until `compression` divides F."""
-        short = -log_mel.shape[-1] % self.spec.compression
-        return (F.pad(log_mel, (0, short), mode="replicate") - MEL_MEAN) / MEL_STD
-
-    def encode_mel(self, log_mel: Tensor) -> Tensor:
-        """x (B, C, T), the standardised mean of the posterior, of log-mel (B, M, F)."""
-        mean, _ = self.autoencoder.posterior(self.normalise(log_mel))
-        return (mean - self.latent_mean) / self.latent_std
-
-    def decode_mel(self, x: Tensor) -> Tensor:
-        """Log-mel (B, M, T * compression) of x (B, C, T)."""
-        return self.autoencoder.decode(x * self.latent_std + self.latent_mean) * MEL_STD + MEL_MEAN
+        """Mono sounds of exactly `options.seconds`, rounded to a sample, from x (B, C, T)."""
+        samples = self.samples(options.seconds)
+        log_mel = self.autoencoder.decode(x)[..., : self.log_mel.frames(samples)].float()
+        vocoder = self.griffin_lim if self.spec.vocoder == "griffin-lim" else self.vocoder
+        return [Audio(wave, self.rate) for wave in vocoder(log_mel)[:, :samples]]
 
 
 def _numbers(mel: MelSpec) -> list[float]:

@@ -98,6 +98,7 @@ class SpectralLoss(nn.Module):
                 torch.stft(wave, size, size // 4, window=window, return_complex=True).abs().clamp(min=1e-5)
                 for wave in (generated, real)
             )
-            convergence = (b - a).norm(dim=(1, 2)) / b.norm(dim=(1, 2))
-            losses.append(convergence.mean() + (b.log() - a.log()).abs().mean())
+            # Over the whole batch: one nearly silent sound must not outweigh the others.
+            convergence = (b - a).norm() / b.norm()
+            losses.append(convergence + (b.log() - a.log()).abs().mean())
         return torch.stack(losses).mean()

@@ -18,9 +18,7 @@ from multidiff.nn.attention import AdaptiveNorm, Attention, FeedForward
 class TransformerBlock(nn.Module):
     """One block: (B, N, D), condition (B, E), context (B, L, C) -> (B, N, D)."""
 
-    def __init__(
-        self, dim: int, heads: int, condition_dim: int, context_dim: int, expansion: int = 4
-    ) -> None:
+    def __init__(self, dim: int, heads: int, condition_dim: int, context_dim: int, expansion: int = 4) -> None:
         super().__init__()
         self.attention_norm = AdaptiveNorm(dim, condition_dim)
         self.attention = Attention(dim, heads)

@@ -1,0 +1,106 @@
+"""The `Modality` object of audio."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from multidiff.audio import batch as rows_to_batch
+from multidiff.audio import completion, data
+from multidiff.audio.codec import CodecSpec, MelCodec
+from multidiff.audio.completion import Extend, Fill
+from multidiff.audio.data import AudioData
+from multidiff.audio.media import Audio, usable
+from multidiff.audio.network import LatentTransformer, NetworkSpec
+from multidiff.audio.objectives import AutoencoderObjective, VocoderObjective
+from multidiff.errors import InputError
+from multidiff.modality import Batch, Example, Given, Objective, Spec
+
+MAX_SECONDS = 60.0
+
+
+class AudioOptions(Spec):
+    """What can be asked of a generated sound."""
+
+    seconds: float = Field(4.0, ge=0.05, le=MAX_SECONDS, description="duration")
+
+
+class AudioModality:
+    """See `multidiff.modality.Modality`; latents are (B, C, T)."""
+
+    name = "audio"
+    media = Audio
+    data_spec = AudioData
+    codec_spec = CodecSpec
+    network_spec = NetworkSpec
+    options = AudioOptions
+    tasks: Mapping[str, type[Spec]] = {"fill": Fill, "extend": Extend}
+
+    def examples(self, data_spec: AudioData, split: str) -> Iterator[Example]:
+        return data.examples(data_spec, split)
+
+    def prepare(self, example: Example, data_spec: AudioData, codec: MelCodec) -> dict[str, Tensor]:
+        return rows_to_batch.prepare(example, data_spec, codec)
+
+    def codec(self, spec: CodecSpec) -> MelCodec:
+        return MelCodec(spec)
+
+    def network(self, spec: NetworkSpec, codec: MelCodec) -> nn.Module:
+        return LatentTransformer(codec.spec.channels, spec)
+
+    def batch(
+        self, rows: dict[str, Tensor], codec: MelCodec, data_spec: AudioData, generator: torch.Generator
+    ) -> Batch:
+        return rows_to_batch.batch(rows, codec, generator)
+
+    def objectives(self, codec: MelCodec, data_spec: AudioData) -> Mapping[str, Objective]:
+        return {"vae": AutoencoderObjective(codec), "vocoder": VocoderObjective(codec)}
+
+    def event_shape(self, codec: MelCodec, options: AudioOptions) -> tuple[int, ...]:
+        return codec.spec.channels, codec.length(codec.samples(options.seconds))
+
+    def extra_condition(self, codec: MelCodec, options: AudioOptions, count: int) -> dict[str, Tensor]:
+        return {"seconds": torch.tensor([[0.0, options.seconds]]).expand(count, 2)}
+
+    def clamp(self, x0: Tensor) -> Tensor:
+        return x0
+
+    def given(
+        self, audio: Audio, task: str, task_options: Fill | Extend, codec: MelCodec, options: AudioOptions
+    ) -> tuple[Given, AudioOptions]:
+        place = completion.gap(audio, task_options)
+        options = self._lasting(max(audio.samples.shape[1], place.stop) / audio.rate, options)
+        known = completion.given(audio, place, codec)
+        return known, options
+
+    def merge(self, generated: Audio, audio: Audio, given: Given) -> Audio:
+        return completion.merge(generated, audio, given.context)
+
+    def options_of(self, audio: Audio, options: AudioOptions) -> AudioOptions:
+        usable(audio, "the given sound")
+        return self._lasting(audio.seconds, options)
+
+    def metrics(self, real: Sequence[Audio], generated: Sequence[Audio]) -> dict[str, float]:
+        from multidiff.audio import metrics
+
+        return metrics.compare(real, generated)
+
+    def plot(self, audio: Audio, path: str | Path, title: str = "") -> Path:
+        from multidiff.audio import plot
+
+        return plot.save(audio, path, title)
+
+    def _lasting(self, seconds: float, options: AudioOptions) -> AudioOptions:
+        shortest = 0.05
+        if not shortest <= seconds <= MAX_SECONDS:
+            raise InputError(
+                f"a sound of {seconds:.2f} s; this can be done with {shortest:g} to {MAX_SECONDS:g} s, cut it"
+            )
+        return options.model_copy(update={"seconds": seconds})
+
+
+AUDIO = AudioModality()
