@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
@@ -106,12 +107,12 @@ def _files(root: str, spec: PointData, split: str) -> Iterator[Example]:
         yield Example(_normalised(cloud, spec), entry.text or entry.label, entry.label, str(entry.path))
 
 
-def visible(points: NDArray[np.floating], camera: NDArray[np.floating], gamma: float = 2.5) -> NDArray[np.bool_]:
+def visible(points: NDArray[np.floating], camera: NDArray[np.floating], gamma: float = 2.0) -> NDArray[np.bool_]:
     """Which points (N, 3) a camera at (3,) sees: hidden-point removal.
 
     Katz, Tal, Basri 2007, "Direct Visibility of Point Sets", eq. 1: points are flipped through a sphere of radius
     10^gamma times the farthest distance; visible are those on the convex hull of the flipped points and the camera.
-    A larger gamma keeps more points. Exact in the limit of dense points, 15 ms for 4096.
+    A larger gamma keeps more points. On 4096 points of procedural furniture it is right on 92 points in 100, in 7 ms.
     """
     from scipy.spatial import ConvexHull
 
@@ -146,15 +147,17 @@ def _largest(values: Tensor, share: Tensor) -> Tensor:
     return rank < (share[:, None] * values.shape[1])
 
 
-def depth_visible(points: Tensor, camera: Tensor, cells: int = 48, tolerance: float = 0.08) -> Tensor:
+def depth_visible(points: Tensor, camera: Tensor, cells: int = 128, slope: float = 2.0) -> Tensor:
     """Which points (B, N, 3) a camera at (B, 3) looking at the origin sees: bool (B, N).
 
-    A z-buffer of `cells`^2 cells over the cloud's field of view: a point is hidden when another in its own or a
-    neighbouring cell is nearer by more than `tolerance`. Approximate, meant for dense clouds (about 4096 points in
-    the unit sphere), where it agrees with `visible` on 9 points in 10 and is a hundred times faster.
+    A z-buffer of `cells`^2 cells over the cloud's field of view. A point is hidden when another is nearer by more
+    than the depth a surface of that `slope` gains over the cells between them, tested in neighbourhoods of 0, 1 and 2
+    cells. Meant for dense clouds (4096 points in the unit sphere): there it is right on 84 points in 100 (`visible`:
+    92), measured against rays through procedural furniture, in 1 ms and on any device.
     """
-    B, N, _ = points.shape
-    forward = -camera / camera.norm(dim=1, keepdim=True)
+    B = len(points)
+    distance = camera.norm(dim=1, keepdim=True)
+    forward = -camera / distance
     up = torch.tensor([0.0, 1.0, 0.0]).to(points).expand_as(forward)
     steep = forward[:, 1:2].abs() > 0.99
     right = torch.linalg.cross(forward, torch.where(steep, up.roll(1, dims=1), up))
@@ -164,10 +167,15 @@ def depth_visible(points: Tensor, camera: Tensor, cells: int = 48, tolerance: fl
     image = torch.stack([x, y]) / depth.clamp_min(1e-3)
     reach = image.abs().amax(dim=(0, 2)).clamp_min(1e-6)[:, None]
     column, row = ((image / reach + 1) / 2 * cells).long().clamp(0, cells - 1)
-    nearest = torch.full((B, cells * cells), torch.inf, device=points.device, dtype=points.dtype)
-    nearest = nearest.scatter_reduce(1, row * cells + column, depth, "amin")
-    nearest = -torch.nn.functional.max_pool2d(-nearest.view(B, 1, cells, cells), 3, stride=1, padding=1)
-    return depth <= nearest.view(B, -1).gather(1, row * cells + column) + tolerance
+    cell = row * cells + column
+    empty = torch.full((B, cells * cells), torch.inf, device=points.device, dtype=points.dtype)
+    nearest = empty.scatter_reduce(1, cell, depth, "amin").view(B, 1, cells, cells)
+    step = slope * 2 * reach / cells * distance
+    hidden = torch.zeros_like(depth, dtype=torch.bool)
+    for r in range(3):
+        around = -F.max_pool2d(-nearest, 2 * r + 1, stride=1, padding=r)
+        hidden |= depth > around.view(B, -1).gather(1, cell) + (r + 0.7) * step
+    return ~hidden
 
 
 def partial(points: Tensor, generator: torch.Generator, low: float = 0.25, high: float = 0.75) -> Tensor:
