@@ -1,0 +1,78 @@
+"""Diffusion, and nothing else: torch only, tensors of shape (B, *event), no medium known.
+
+    x_t = alpha(t) x0 + sigma(t) eps,  t in [0, 1],  log_snr = log(alpha/sigma)
+
+Build (each table is dict[str, Method(make, summary, paper)]; `make` raises ValueError naming the nearest name):
+
+    schedule  = make(SCHEDULES, "cosine", {})            NoiseSchedule: alpha sigma derivatives log_snr inverse diffuse
+    predicts  = make(PARAMETERIZATIONS, "velocity")      Parameterization: target x0 factor
+    sampler   = make(SAMPLERS, "dpm++2m")                Sampler
+    grid      = make(GRIDS, "log-snr")                   grid(schedule, steps) -> times (steps + 1,) float64, 1 ... 0
+    loss      = DiffusionLoss(make(LOSSES, "min-snr", {"gamma": 5}), make(TIMES, "uniform"))
+    denoiser  = NetworkDenoiser(network, schedule, predicts, clamp=identity)     network(x, log_snr (B,), condition)
+    guided    = ClassifierFree(denoiser, scale, null, clamp=identity)            null: keys of the condition to replace
+
+Use:
+
+    denoiser(x_t, t (B,), condition=None) -> Estimate(x0)
+    loss(denoiser, x0, noise, u, condition=None, weight=None) -> (loss (B,), log_snr (B,));  u = stratified(B, generator)
+    by_log_snr(loss, log_snr, edges) -> (mean per bin, count per bin)
+    noise = SeededNoise(seeds, event_shape, dtype=torch.float32, device="cpu");  noise(step, stream=0) -> (B, *event)
+    states(denoiser, sampler, times, noise, condition=None, x=None) -> Iterator[State(x, t, step, history; x0)]
+    sample(denoiser, sampler, times, noise, condition=None, x=None) -> x (B, *event)
+    Replacement(sampler, known, mask) -> Sampler;  repaint_times(times, jump=10, repeats=10) -> times
+    sdedit(denoiser, sampler, times, noise, x0, strength, condition=None) -> Iterator[State]
+    ema = EMA(module, decay=0.999): update(module), copy_to(module), state_dict(), load_state_dict(state)
+    GaussianDenoiser(schedule, mean, covariance), MixtureDenoiser(schedule, means, stds, weights)
+"""
+
+from multidiff.core.analytic import GaussianDenoiser, MixtureDenoiser
+from multidiff.core.denoiser import Condition, Denoiser, Estimate, NetworkDenoiser, identity
+from multidiff.core.ema import EMA
+from multidiff.core.guidance import GUIDANCE, ClassifierFree
+from multidiff.core.inverse import Replacement, repaint_times, sdedit
+from multidiff.core.loss import LOSSES, TIMES, DiffusionLoss, by_log_snr, stratified
+from multidiff.core.method import Method, make
+from multidiff.core.noise import Noise, SeededNoise
+from multidiff.core.parameterization import PARAMETERIZATIONS, Parameterization
+from multidiff.core.sample import sample, states
+from multidiff.core.samplers import SAMPLERS, Sampler, State
+from multidiff.core.schedule import SCHEDULES, NoiseSchedule, expand
+from multidiff.core.timesteps import GRIDS, Grid
+
+__all__ = [
+    "EMA",
+    "GRIDS",
+    "GUIDANCE",
+    "LOSSES",
+    "PARAMETERIZATIONS",
+    "SAMPLERS",
+    "SCHEDULES",
+    "TIMES",
+    "ClassifierFree",
+    "Condition",
+    "Denoiser",
+    "DiffusionLoss",
+    "Estimate",
+    "GaussianDenoiser",
+    "Grid",
+    "Method",
+    "MixtureDenoiser",
+    "NetworkDenoiser",
+    "Noise",
+    "NoiseSchedule",
+    "Parameterization",
+    "Replacement",
+    "Sampler",
+    "SeededNoise",
+    "State",
+    "by_log_snr",
+    "expand",
+    "identity",
+    "make",
+    "repaint_times",
+    "sample",
+    "sdedit",
+    "states",
+    "stratified",
+]

@@ -1,0 +1,87 @@
+"""A denoiser: from x_t and t to an estimate of the clean data. All that samplers and guidance ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from multidiff.core.parameterization import Parameterization
+from multidiff.core.schedule import NoiseSchedule, expand
+
+Condition = Mapping[str, Tensor] | None
+"""Named tensors (B, ...) that a network is told besides x_t and the noise level."""
+
+Network = Callable[[Tensor, Tensor, Mapping[str, Tensor]], Tensor]
+"""(x (B, *event), log_snr (B,), condition) -> prediction (B, *event)."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a denoiser knows about the clean data behind x_t: its mean x0 (B, *event) = E[x0 | x_t]."""
+
+    x0: Tensor
+
+
+class Denoiser(Protocol):
+    """x_t (B, *event), t (B, ...) float64, condition -> Estimate."""
+
+    @property
+    def schedule(self) -> NoiseSchedule: ...
+
+    def __call__(self, x_t: Tensor, t: Tensor, condition: Condition = None) -> Estimate: ...
+
+
+def identity(x0: Tensor) -> Tensor:
+    """The clamp of data without bounds."""
+    return x0
+
+
+def noise_estimate(schedule: NoiseSchedule, x_t: Tensor, x0: Tensor, t: Tensor) -> Tensor:
+    """The eps that goes with an estimate of x0: (x_t - alpha x0)/sigma, for t > 0."""
+    t = t.double()
+    return (x_t - expand(schedule.alpha(t), x_t) * x0) / expand(schedule.sigma(t), x_t)
+
+
+def keep_known(x: Tensor, condition: Condition) -> Tensor:
+    """x with condition["known"] in its place where condition["mask"] is 1; x itself without these keys."""
+    if not condition or "known" not in condition or "mask" not in condition:
+        return x
+    return torch.where(condition["mask"].bool(), condition["known"].to(x), x)
+
+
+@dataclass(frozen=True)
+class NetworkDenoiser:
+    """A network with the schedule and the parameterization it was trained for.
+
+    The network is called as network(x, log_snr (B,), condition) with x scaled by the parameterization, and
+    with the known values in place of x where condition["mask"] = 1. `clamp` holds x0 in the bounds of the
+    medium's data. Raises ValueError when the prediction cannot determine x0 at t = 1 (noise prediction where
+    alpha = 0: zero terminal SNR, rectified flow).
+    """
+
+    network: Network
+    schedule: NoiseSchedule
+    parameterization: Parameterization
+    clamp: Callable[[Tensor], Tensor] = identity
+
+    def __post_init__(self) -> None:
+        if not self.parameterization.factor(self.schedule, torch.ones(())) > 0:
+            raise ValueError(
+                f"{self.parameterization.name} prediction cannot determine x0 at t = 1, where "
+                f"{type(self.schedule).__name__} has alpha = 0; predict velocity, flow or data"
+            )
+
+    def prediction(self, x_t: Tensor, t: Tensor, condition: Condition = None) -> Tensor:
+        """The network's output at x_t (B, *event), t (B, ...), in x_t's dtype."""
+        t = t.double()
+        x = keep_known(expand(self.parameterization.input_scale(self.schedule, t), x_t) * x_t, condition)
+        return self.network(x, self.schedule.log_snr(t).to(x), condition or {}).to(x_t.dtype)
+
+    def __call__(self, x_t: Tensor, t: Tensor, condition: Condition = None) -> Estimate:
+        prediction = self.prediction(x_t, t, condition)
+        x0 = self.clamp(self.parameterization.x0(self.schedule, x_t, prediction, t))
+        return Estimate(keep_known(x0, condition))

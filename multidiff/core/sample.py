@@ -1,0 +1,76 @@
+"""The one sampling loop: a generator over states; a sample is the last one's x.
+
+The path of times usually falls from 1 to 0. Where it rises (RePaint, restarts) the loop diffuses forward,
+x_s = (alpha_s/alpha_t) x_t + sqrt(sigma_s^2 - (alpha_s/alpha_t)^2 sigma_t^2) z, and the history starts anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from multidiff.core.denoiser import Condition, Denoiser
+from multidiff.core.noise import Noise
+from multidiff.core.samplers.step import Draw, Sampler, State
+from multidiff.core.schedule import NoiseSchedule, expand
+
+
+def diffuse_forward(schedule: NoiseSchedule, state: State, s: Tensor, draw: Draw) -> State:
+    """A draw from q(x_s | x_t) for s > t."""
+    ratio = schedule.alpha(s) / schedule.alpha(state.t)
+    std = torch.sqrt(schedule.sigma(s) ** 2 - (ratio * schedule.sigma(state.t)) ** 2)
+    return State(expand(ratio, state.x) * state.x + expand(std, state.x) * draw(), s, state.step + 1)
+
+
+def states(
+    denoiser: Denoiser,
+    sampler: Sampler,
+    times: Tensor,
+    noise: Noise,
+    condition: Condition = None,
+    x: Tensor | None = None,
+) -> Iterator[State]:
+    """Every state of a run: len(times) of them, the first before any step.
+
+    times (N + 1, ...): a grid from `timesteps`; its further axes, if any, broadcast with (B, ...).
+    x (B, *event) at times[0]; without it the run starts from sigma(times[0]) noise(0).
+    Raises ValueError when times holds fewer than two, or two equal neighbours.
+    """
+    times = times.double()
+    if len(times) < 2 or bool((times[1:] == times[:-1]).flatten(1).all(1).any() if times.ndim > 1 else 0):
+        raise ValueError("times must hold at least two entries and no equal neighbours")
+    if x is None:
+        start = noise(0)
+        x = expand(denoiser.schedule.sigma(times[0]), start) * start
+    batch = len(x)
+
+    def at(i: int) -> Tensor:
+        return times[i].expand(batch, *times.shape[2:])
+
+    state = State(x, at(0))
+    yield state
+    for i in range(1, len(times)):
+        s, draw = at(i), partial(noise, i)
+        with torch.no_grad():
+            if bool((s > state.t).any()):
+                state = diffuse_forward(denoiser.schedule, state, s, draw)
+            else:
+                state = sampler(denoiser, state, s, draw, condition)
+        yield state
+
+
+def sample(
+    denoiser: Denoiser,
+    sampler: Sampler,
+    times: Tensor,
+    noise: Noise,
+    condition: Condition = None,
+    x: Tensor | None = None,
+) -> Tensor:
+    """x (B, *event) at the end of a run; see `states`."""
+    for state in states(denoiser, sampler, times, noise, condition, x):
+        last = state
+    return last.x
