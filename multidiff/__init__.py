@@ -15,7 +15,7 @@ from multidiff import registry
 __version__ = "0.1.0"
 
 _PUBLIC = {
-    "load": "multidiff.model:load",
+    "load": "multidiff.weights:load",
     "Model": "multidiff.model:Model",
     "Recipe": "multidiff.recipe:Recipe",
     **registry.MEDIA,

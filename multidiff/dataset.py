@@ -27,12 +27,8 @@ class DataSpec(Spec):
     """What every medium's `data` section has; a medium adds its own keys."""
 
     root: tuple[str, ...] = Field((SYNTH,), description='"synth" (procedural) or one or more folders')
-    where: Mapping[str, tuple[str, ...]] = Field(
-        {}, description="keep items whose metadata column has these values"
-    )
-    val: str = Field(
-        "", description='validation items: "column=value"; empty: column split=val, else 1 in 10 by hash'
-    )
+    where: Mapping[str, tuple[str, ...]] = Field({}, description="keep items whose metadata column has these values")
+    val: str = Field("", description='validation items: "column=value"; empty: column split=val, else 1 in 10 by hash')
     limit: int | None = Field(None, gt=0, description="use only the first so many items of a split")
 
     @field_validator("root", mode="before")
@@ -45,9 +41,7 @@ class DataSpec(Spec):
     def _scalar_or_list(cls, value: Any) -> Any:
         if not isinstance(value, Mapping):
             return value
-        return {
-            k: (str(v),) if isinstance(v, str | int | float) else tuple(map(str, v)) for k, v in value.items()
-        }
+        return {k: (str(v),) if isinstance(v, str | int | float) else tuple(map(str, v)) for k, v in value.items()}
 
 
 @dataclass(frozen=True)
@@ -120,9 +114,7 @@ def entries(root: str | Path, suffixes: Sequence[str], spec: DataSpec, split: st
         raise InputError(f"{root}: no such folder; set data.root to a folder of files, or to 'synth'")
     rows = metadata(root)
     if rows is None:
-        paths = sorted(
-            p for p in root.rglob("*") if p.suffix.lower() in suffixes and not p.name.startswith(".")
-        )
+        paths = sorted(p for p in root.rglob("*") if p.suffix.lower() in suffixes and not p.name.startswith("."))
         found = [Entry(p, label=p.parent.name if p.parent != root else "") for p in paths]
     else:
         if rows and "file_name" not in rows[0]:

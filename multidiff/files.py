@@ -46,9 +46,7 @@ def folder(path: str | Path) -> Path:
         with tempfile.TemporaryFile(dir=path):
             pass
     except OSError as error:
-        raise MultidiffError(
-            f"{path}: cannot write there ({error.strerror}); choose another folder with -o"
-        ) from None
+        raise MultidiffError(f"{path}: cannot write there ({error.strerror}); choose another folder with -o") from None
     return path
 
 

@@ -28,7 +28,7 @@ class MethodSpec(Spec):
     `{name: cosine, options: {s: 0.008}}`. The core's tables check name and options."""
 
     name: str
-    options: dict[str, float | int | bool | str | None] = {}
+    options: Mapping[str, float | int | bool | str | None] = Field({}, description="the method's own parameters")
 
     @model_validator(mode="before")
     @classmethod
@@ -50,17 +50,13 @@ class TextSpec(Spec):
 
     encoder: str = Field("minilm", description='"minilm", a Hugging Face name or folder, or "none"')
     length: int = Field(24, gt=1, description="tokens kept of a prompt")
-    drop: float = Field(
-        0.1, ge=0, le=1, description="rate at which training replaces the prompt by the empty one"
-    )
+    drop: float = Field(0.1, ge=0, le=1, description="rate at which training replaces the prompt by the empty one")
 
 
 class TrainSpec(Spec):
     """The training loop."""
 
-    objective: str = Field(
-        "denoiser", description="what is trained: denoiser, or a codec objective of the medium"
-    )
+    objective: str = Field("denoiser", description="what is trained: denoiser, or a codec objective of the medium")
     init: str = Field("", description="model or run folder to start from")
     steps: int = Field(10_000, gt=0)
     batch: int = Field(16, gt=0)
@@ -199,9 +195,7 @@ def from_dict(values: Mapping[str, Any], source: str) -> Recipe:
         found += [
             line
             for line in problems(error, Recipe)
-            if not (
-                unknown_medium and line.split(":")[0].split(".")[0] in ("data", "codec", "network", "options")
-            )
+            if not (unknown_medium and line.split(":")[0].split(".")[0] in ("data", "codec", "network", "options"))
         ]
     if found:
         raise RecipeError("\n".join(f"{source}: {line}" for line in found))

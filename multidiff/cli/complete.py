@@ -1,0 +1,49 @@
+"""multidiff complete MODEL FILE: what is missing from a file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from multidiff.cli import common
+
+
+@click.command(short_help="Fill in what is missing from a file.")
+@click.argument("model")
+@click.argument("given", metavar="FILE")
+@click.option("--task", help="What to complete; by default what the options imply. See `multidiff inspect MODEL`.")
+@click.option("--prompt", default="", help="What the whole should be.")
+@common.shared_options
+@common.medium_options(lambda modality: [*modality.tasks.values(), modality.options])
+def command(model: str, given: str, task: str | None, prompt: str, **values: Any) -> None:
+    """Fill in what is missing from a file: what is given is kept.
+
+    \b
+    multidiff complete shapes scan.ply -n 4
+    multidiff complete clips start.mp4 --task predict
+    multidiff complete sfx gap.wav --from 1.2 --to 1.8
+    """
+    from multidiff import job as work
+    from multidiff import weights
+
+    loaded = weights.load(model, values["device"], values["precision"])
+    settings, options = common.split_options(values)
+    resolved = loaded.settings(task=loaded.task_of(task, options), **settings, **options)
+    loaded.modality.media.read(given)  # a bad file is an error before anything is computed
+    jobs = [
+        work.Job(
+            command="complete",
+            model=model,
+            prompt=prompt,
+            given=given,
+            given_sha256=work.digest(given),
+            task=resolved.task,
+            seed=values["seed"] + i,
+            settings=resolved.sampling,
+            options=options,
+            precision=values["precision"],
+        )
+        for i in range(values["count"])
+    ]
+    common.run(jobs, loaded, values)

@@ -1,0 +1,53 @@
+"""multidiff edit MODEL FILE PROMPT: a file changed towards a prompt (SDEdit)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from multidiff.cli import common
+
+
+@click.command(short_help="Change a file towards a prompt.")
+@click.argument("model")
+@click.argument("given", metavar="FILE")
+@click.argument("prompt")
+@click.option(
+    "--strength",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=0.6,
+    show_default=True,
+    help="Share of the noise process that is gone through again: 1 forgets the file.",
+)
+@common.shared_options
+@common.medium_options(lambda modality: [modality.options])
+def command(model: str, given: str, prompt: str, strength: float, **values: Any) -> None:
+    """Change a file towards a prompt (SDEdit, Meng et al. 2021).
+
+    \b
+    multidiff edit sfx in.wav "rain on a tin roof" --strength 0.6
+    """
+    from multidiff import job as work
+    from multidiff import weights
+
+    loaded = weights.load(model, values["device"], values["precision"])
+    settings, options = common.split_options(values)
+    resolved = loaded.settings(**settings, **options)
+    loaded.modality.media.read(given)  # a bad file is an error before anything is computed
+    jobs = [
+        work.Job(
+            command="edit",
+            model=model,
+            prompt=prompt,
+            given=given,
+            given_sha256=work.digest(given),
+            strength=strength,
+            seed=values["seed"] + i,
+            settings=resolved.sampling,
+            options=options,
+            precision=values["precision"],
+        )
+        for i in range(values["count"])
+    ]
+    common.run(jobs, loaded, values)

@@ -1,0 +1,68 @@
+"""multidiff inspect THING: what a media file, sidecar, model or recipe holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command(short_help="What a media file, sidecar, model or recipe holds.")
+@click.argument("thing")
+def command(thing: str) -> None:
+    """What a media file, sidecar, model (name or folder) or recipe (name or .yaml) holds."""
+    from multidiff import output, recipe, weights
+    from multidiff.errors import MultidiffError
+
+    path = Path(thing).expanduser()
+    if path.suffix == ".json":
+        click.echo(path.read_text("utf-8") if output.read_sidecar(path) else "")
+    elif path.is_file() and path.suffix not in (".yaml", ".yml"):
+        click.echo(_media(path))
+    elif path.suffix in (".yaml", ".yml"):
+        click.echo(recipe.load(path).as_yaml())
+    else:
+        try:
+            folder = weights.locate(thing)
+        except MultidiffError:
+            if thing not in {p.stem for p in recipe.RECIPES.glob("*/*.yaml")}:
+                raise
+            click.echo(recipe.load(thing).as_yaml())
+            return
+        click.echo(_model(folder))
+
+
+def _media(path: Path) -> str:
+    """The repr of the value a media file holds, and the prompt of its sidecar."""
+    from multidiff import output, registry
+    from multidiff.errors import MediaError, did_you_mean
+
+    media = {name: registry.modality(name).media for name in registry.MODALITIES}
+    for kind in media.values():
+        if path.suffix.lower() in kind.suffixes:
+            lines = [repr(kind.read(path))]
+            if path.with_suffix(".json").exists():
+                job = output.read_sidecar(path)["job"]
+                lines.append(f"made by: {job['command']} {job['model']}, prompt '{job['prompt']}', seed {job['seed']}")
+            return "\n".join(lines)
+    known = [suffix for kind in media.values() for suffix in kind.suffixes]
+    raise MediaError(f"{path}: unknown kind of file '{path.suffix}'{did_you_mean(path.suffix, known)}")
+
+
+def _model(folder: Path) -> str:
+    """A model's recipe in short: sizes, sampling defaults, options and tasks with their own options."""
+    from multidiff import weights
+
+    model = weights.load(folder, device="cpu")
+    recipe = model.recipe
+    lines = [
+        repr(model),
+        recipe.about,
+        f"diffusion: {recipe.diffusion.schedule.name}, {recipe.diffusion.parameterization.name}",
+        f"sampling: {recipe.sample.sampler.name}, {recipe.sample.steps} steps, guidance {recipe.sample.guidance:g}",
+        "options: " + ", ".join(f"{k}={v}" for k, v in recipe.options.model_dump(by_alias=True).items()),
+    ]
+    for name, schema in model.modality.tasks.items():
+        own = ", ".join(f"--{field.alias or key}" for key, field in schema.model_fields.items())
+        lines.append(f"task {name}: {own or 'no options'}")
+    return "\n".join(lines)

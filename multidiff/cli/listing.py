@@ -1,0 +1,42 @@
+"""multidiff list: models, recipes, and the methods of the core."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+TABLES = ("samplers", "grids", "schedules", "parameterizations", "losses", "times", "guidance")
+
+
+@click.command(name="list", short_help="Models and recipes at hand; samplers, schedules, losses, guidance.")
+@click.argument("what", type=click.Choice(["models", "recipes", *TABLES]), required=False)
+def command(what: str | None) -> None:
+    """Models and recipes at hand, or one of the tables of methods with their papers."""
+    if what in (None, "models"):
+        from multidiff.weights import shipped
+
+        _print("models", [(path.name, _about(path / "recipe.yaml")) for path in shipped()])
+    if what in (None, "recipes"):
+        from multidiff.recipe import RECIPES
+
+        _print("recipes", [(path.stem, _about(path)) for path in sorted(RECIPES.glob("*/*.yaml"))])
+    if what in TABLES:
+        from multidiff import core
+
+        table = getattr(core, what.upper())
+        _print(what, [(name, f"{method.summary} [{method.paper}]") for name, method in table.items()])
+
+
+def _about(recipe: Path) -> str:
+    import yaml
+
+    values = yaml.safe_load(recipe.read_text("utf-8"))
+    return f"{values.get('modality')}: {values.get('about', '')}"
+
+
+def _print(title: str, rows: list[tuple[str, str]]) -> None:
+    click.echo(f"{title}:")
+    width = max((len(name) for name, _ in rows), default=0)
+    for name, line in rows:
+        click.echo(f"  {name:<{width}}  {line}")

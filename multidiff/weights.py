@@ -1,0 +1,136 @@
+"""Weights on disk: finding a model, building one from its recipe, filling it, moving it.
+
+Weights are safetensors only; every tensor must be there and fit, or one clear error says which does not.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import nn
+
+from multidiff import recipe as recipes
+from multidiff import registry, text
+from multidiff.errors import InputError, ModelError, did_you_mean
+from multidiff.model import FORMAT, Model
+from multidiff.recipe import Recipe
+
+ASSETS = Path(__file__).parent.parent / "assets"
+
+
+def shipped() -> list[Path]:
+    """Folders of the models in assets/models."""
+    return sorted(path.parent for path in (ASSETS / "models").glob("*/model.safetensors"))
+
+
+def locate(name: str | Path) -> Path:
+    """The folder of a model given by name, folder or run folder. Raises ModelError."""
+    path = Path(name).expanduser()
+    if path.is_dir():
+        if not (path / "model.safetensors").is_file():
+            raise ModelError(f"{path}: holds no model.safetensors; give a model's or a training run's folder")
+        return path
+    for candidate in shipped():
+        if candidate.name == str(name):
+            return candidate
+    raise ModelError(f"{name}: no such model{did_you_mean(str(name), [path.name for path in shipped()])}")
+
+
+def build(recipe: Recipe, device: str | torch.device = "cpu", seed: int | None = None) -> Model:
+    """A new model from a recipe, its weights random from `seed` (the recipe's by default).
+
+    The codec's weights come from `codec.weights` where the recipe names them; a denoiser is never built on
+    an unloaded codec. `train.init` names a model to start from. Raises ModelError, RecipeError.
+    """
+    modality = registry.modality(recipe.modality)
+    training_codec = recipe.train.objective != "denoiser"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.train.seed if seed is None else seed)
+        codec = modality.codec(recipe.codec)
+        network = None if training_codec else modality.network(recipe.network, codec)
+    model = Model(recipe, modality, codec, network, text.load(recipe.text.encoder, recipe.text.length))
+    weights = getattr(recipe.codec, "weights", "")
+    if weights:
+        _fill(codec, locate(weights), "codec", recipe)
+    elif not training_codec and any(True for _ in codec.parameters()):
+        raise ModelError(
+            f"{recipe.name}: codec.weights is empty, and a denoiser on an untrained codec learns noise; "
+            "name a model or run whose codec is trained"
+        )
+    if recipe.train.init and network is not None:
+        _fill(network, locate(recipe.train.init), "network", recipe)
+    return _on(model, device)
+
+
+def load(name: str | Path, device: str = "auto", precision: str = "auto") -> Model:
+    """The model of a name in assets/models, a folder, or a run folder, ready to sample.
+
+    `device`: auto, cpu, cuda, cuda:1, mps. Raises ModelError when it is missing, foreign or does not fit its recipe.
+    """
+    folder = locate(name)
+    if not (folder / "recipe.yaml").is_file():
+        raise ModelError(f"{folder}: has no recipe.yaml beside its weights")
+    recipe = recipes.load(folder / "recipe.yaml")
+    modality = registry.modality(recipe.modality)
+    with torch.random.fork_rng(devices=[]):
+        codec = modality.codec(recipe.codec)
+        network = modality.network(recipe.network, codec) if recipe.train.objective == "denoiser" else None
+    _fill(codec, folder, "codec", recipe)
+    if network is not None:
+        _fill(network, folder, "network", recipe)
+    encoder = text.load(recipe.text.encoder, recipe.text.length)
+    model = _on(Model(recipe, modality, codec, network, encoder, precision), device)
+    for module in filter(None, (model.codec, model.network)):
+        module.eval().requires_grad_(False)
+    return model
+
+
+def choose_device(device: str | torch.device) -> torch.device:
+    """`auto` is the GPU where there is one. Raises InputError for a device this machine does not have."""
+    name = str(device)
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        chosen = torch.device(name)
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError):
+        raise InputError(f"device {name}: not on this machine; use auto or cpu") from None
+    return chosen
+
+
+def _on(model: Model, device: str | torch.device) -> Model:
+    chosen = choose_device(device)
+    for module in (model.codec, model.network):
+        if module is not None:
+            module.to(chosen)
+    return model
+
+
+def _fill(module: nn.Module, folder: Path, prefix: str, recipe: Recipe) -> None:
+    """Load the tensors `prefix.*` of a model's folder. Raises ModelError naming the first that does not fit."""
+    path = folder / "model.safetensors"
+    try:
+        with safe_open(path, "pt") as file:
+            found = (file.metadata() or {}).get("format")
+            if found != FORMAT:
+                raise ModelError(f"{path}: checkpoint format {found or 'unknown'}; this version reads {FORMAT}")
+            keys = [key for key in file.keys() if key.startswith(f"{prefix}.")]  # noqa: SIM118
+            tensors = {key.removeprefix(f"{prefix}."): file.get_tensor(key) for key in keys}
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path}: cannot be read as safetensors ({error}); copy it again") from None
+    expected = module.state_dict()
+    if missing := sorted(set(expected) - set(tensors)):
+        raise ModelError(
+            f"{path}: has no tensor {prefix}.{missing[0]} ({len(missing)} missing); another {prefix}'s file"
+        )
+    if extra := sorted(set(tensors) - set(expected)):
+        raise ModelError(f"{path}: tensor {prefix}.{extra[0]} is not in the recipe's {prefix} ({len(extra)} such)")
+    for key, value in expected.items():
+        if tensors[key].shape != value.shape:
+            raise ModelError(
+                f"{path}: {prefix}.{key} is {tuple(tensors[key].shape)}, "
+                f"recipe '{recipe.name}' needs {tuple(value.shape)}; use the recipe it was trained with"
+            )
+    module.load_state_dict(tensors)
