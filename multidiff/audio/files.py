@@ -63,9 +63,7 @@ def _av(path: Path) -> tuple[np.ndarray, int]:
         with av.open(str(path)) as container:
             stream = next(iter(container.streams.audio), None)
             if stream is None or stream.codec_context is None:
-                raise MediaError(
-                    f"{path}: holds no decodable sound; give a sound file or a video with sound"
-                )
+                raise MediaError(f"{path}: holds no decodable sound; give a sound file or a video with sound")
             rate, declared = int(stream.rate), (container.duration or 0) / av.time_base
             resampler = av.AudioResampler(format="fltp")
             for frame in container.decode(stream):

@@ -8,8 +8,8 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -46,8 +46,8 @@ class Audio:
         samples = _as_float(self.samples)
         samples = samples[None] if samples.ndim == 1 else samples
         if samples.ndim != 2 or not 0 < samples.shape[0] <= MAX_CHANNELS:
-            raise MediaError(f"sound in memory: samples are (n,) or (channels, n), not {tuple(samples.shape)}")
-        if self.rate != int(self.rate) or self.rate <= 0:
+            raise MediaError(f"sound in memory: samples are (n,) or (channels, n), not {samples.shape}")
+        if not isinstance(self.rate, int | np.integer) or self.rate <= 0:
             raise MediaError(f"sound in memory: rate is a positive whole number of Hz, not {self.rate}")
         object.__setattr__(self, "samples", samples)
         object.__setattr__(self, "rate", int(self.rate))
@@ -72,8 +72,7 @@ class Audio:
 
     def _repr_html_(self) -> str:
         """A player for notebooks."""
-        with TemporaryDirectory() as folder:
-            data = base64.b64encode(self.save(Path(folder) / "sound.wav").read_bytes()).decode()
+        data = base64.b64encode(self.encode("wav")).decode()
         return f'<audio controls src="data:audio/wav;base64,{data}"></audio><br><code>{self!r}</code>'
 
     def preview(self, width: int = 60) -> str:
@@ -94,27 +93,37 @@ class Audio:
         return audio
 
     def save(self, path: str | Path, tags: Mapping[str, str] | None = None) -> Path:
-        """Write in the format of the suffix; samples beyond full scale turn the whole sound down, nothing clips.
+        """Write in the format of the suffix, whole or not at all; see `encode`.
 
-        Tags that the formats have no field for are listed in the comment as `key=value`.
-        Raises MediaError for an unknown suffix, NaN, or a rate or channel count the format cannot hold.
+        Raises MediaError for an unknown suffix, MultidiffError where the disk refuses.
         """
-        import soundfile
-
         path = Path(path)
         kind = path.suffix.lower().removeprefix(".")
         if kind not in ENCODINGS:
             raise MediaError(f"{path}: cannot write '{kind}'{did_you_mean(kind, list(ENCODINGS))}")
-        if not np.isfinite(self.samples).all():
-            raise MediaError(f"{path}: the sound holds NaN or infinite samples; nothing was written")
-        samples = (self.samples / max(self.peak, 1.0)).T
         try:
-            with (
-                written_whole(path) as temporary,
-                soundfile.SoundFile(
-                    temporary, "w", self.rate, self.channels, ENCODINGS[kind], format=kind.upper()
-                ) as file,
-            ):
+            data = self.encode(kind, tags)
+        except MediaError as error:
+            raise MediaError(f"{path}: {error}") from None
+        with written_whole(path) as temporary:
+            temporary.write_bytes(data)
+        return path
+
+    def encode(self, kind: str, tags: Mapping[str, str] | None = None) -> bytes:
+        """A whole file in one of `formats`.
+
+        A sound beyond full scale is turned down as a whole, so nothing clips. Tags that the formats have no
+        field for are listed in the comment as `key=value`. Raises MediaError for NaN samples, and for a rate
+        or channel count that the format cannot hold.
+        """
+        import soundfile
+
+        if not np.isfinite(self.samples).all():
+            raise MediaError("the sound holds NaN or infinite samples; nothing was written")
+        samples = (self.samples / max(self.peak, 1.0)).T
+        data = BytesIO()
+        try:
+            with soundfile.SoundFile(data, "w", self.rate, self.channels, ENCODINGS[kind], format=kind.upper()) as file:
                 for key, value in _fields(tags or {}).items():
                     setattr(file, key, value)
                 # libsndfile's Vorbis encoder keeps a whole write on the stack: long sounds go in blocks.
@@ -122,8 +131,8 @@ class Audio:
                     file.write(samples[start : start + _BLOCK])
         except soundfile.LibsndfileError as error:
             cure = "save as wav, or resample to 44100 Hz stereo first"
-            raise MediaError(f"{path}: {kind} cannot hold {self!r} ({error.error_string}); {cure}") from None
-        return path
+            raise MediaError(f"{kind} cannot hold {self!r} ({error.error_string}); {cure}") from None
+        return data.getvalue()
 
     def resample(self, rate: int) -> Audio:
         """This sound at another rate, through soxr's band-limited high-quality filter."""

@@ -20,30 +20,30 @@ from multidiff.audio.media import Audio
 RATE = 22050
 FLOOR = 1e-5
 SILENT = 10 ** (-60 / 20)
-"""Peak below which a generated sound counts as silent: -60 dB of full scale."""
+"""Peak below which a sound counts as silent: -60 dB of full scale."""
 CLIPPED = 1e-3
 """Share of samples at or beyond full scale from which a sound counts as clipping."""
 RESOLUTIONS = ((1024, 256), (2048, 512), (512, 128))
 """(n_fft, hop) of the multi-resolution STFT distance."""
 
 
-def log_spectral_distance(real: Tensor, made: Tensor, n_fft: int = 1024, hop: int = 256) -> Tensor:
+def log_spectral_distance(real: Tensor, generated: Tensor, n_fft: int = 1024, hop: int = 256) -> Tensor:
     """Waveforms (B, n) -> dB (B,): the mean over frames of the RMS over bins of the difference of levels.
 
     Gray and Markel 1976, "Distance measures for speech processing". Magnitudes are floored at 1e-5.
     """
-    levels = [20 * _magnitude(x, n_fft, hop).clamp(min=FLOOR).log10() for x in (real, made)]
+    levels = [20 * _magnitude(x, n_fft, hop).clamp(min=FLOOR).log10() for x in (real, generated)]
     return (levels[0] - levels[1]).square().mean(dim=1).sqrt().mean(dim=1)
 
 
-def multi_resolution_stft(real: Tensor, made: Tensor) -> Tensor:
+def multi_resolution_stft(real: Tensor, generated: Tensor) -> Tensor:
     """Waveforms (B, n) -> (B,): spectral convergence plus L1 of log magnitudes, the mean of three resolutions.
 
     Yamamoto et al. 2020 (1910.11480), equations 4-6, with periodic Hann windows of n_fft.
     """
     distances = []
     for n_fft, hop in RESOLUTIONS:
-        a, b = _magnitude(real, n_fft, hop).clamp(min=FLOOR), _magnitude(made, n_fft, hop).clamp(min=FLOOR)
+        a, b = _magnitude(real, n_fft, hop).clamp(min=FLOOR), _magnitude(generated, n_fft, hop).clamp(min=FLOOR)
         convergence = (a - b).flatten(1).norm(dim=1) / a.flatten(1).norm(dim=1)
         distances.append(convergence + (a.log() - b.log()).abs().flatten(1).mean(dim=1))
     return torch.stack(distances).mean(dim=0)
@@ -75,39 +75,39 @@ def mel_statistics(sounds: Sequence[Audio]) -> np.ndarray:
     return np.stack(rows)
 
 
-def frechet_distance(real: np.ndarray, made: np.ndarray) -> float:
+def frechet_distance(real: np.ndarray, generated: np.ndarray) -> float:
     """|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)) of Gaussians fitted to rows (N, D), (M, D).
 
     Dowson and Landau 1982. Biased upwards by small sets: compare only numbers of equal N and M.
     """
-    first, second = (x - x.mean(axis=0) for x in (real, made))
-    scale = np.sqrt(max(len(real) - 1, 1) * max(len(made) - 1, 1))
+    first, second = (x - x.mean(axis=0) for x in (real, generated))
+    scale = np.sqrt(max(len(real) - 1, 1) * max(len(generated) - 1, 1))
     # tr (C1 C2)^(1/2) is the nuclear norm of X1 X2^T: exact also where sets are smaller than D.
     cross = np.linalg.svd(first @ second.T, compute_uv=False).sum() / scale
     spread = sum((x**2).sum() / max(len(x) - 1, 1) for x in (first, second))
-    return float(((real.mean(axis=0) - made.mean(axis=0)) ** 2).sum() + max(spread - 2 * cross, 0.0))
+    return float(((real.mean(axis=0) - generated.mean(axis=0)) ** 2).sum() + max(spread - 2 * cross, 0.0))
 
 
-def nearest(made: Sequence[Audio], real: Sequence[Audio]) -> tuple[np.ndarray, np.ndarray]:
-    """For each made sound the distance to the nearest real clip and that clip's index, (M,) and (M,).
+def nearest(generated: Sequence[Audio], real: Sequence[Audio]) -> tuple[np.ndarray, np.ndarray]:
+    """For each generated sound the distance to the nearest real clip and that clip's index, (M,) and (M,).
 
     The distance is the RMS difference of mel statistics; 0 for a copy, whatever its time shift.
     """
-    a, b = mel_statistics(made), mel_statistics(real)
+    a, b = mel_statistics(generated), mel_statistics(real)
     distances = np.sqrt(((a[:, None] - b[None]) ** 2).mean(axis=2))
     index = distances.argmin(axis=1)
     return distances[np.arange(len(a)), index], index
 
 
-def metrics(real: Sequence[Audio], made: Sequence[Audio]) -> dict[str, float]:
+def metrics(real: Sequence[Audio], generated: Sequence[Audio]) -> dict[str, float]:
     """Figures of a set of generated sounds against a set of real ones; both not empty."""
     return {
-        "mel_frechet": frechet_distance(mel_statistics(real), mel_statistics(made)),
-        "nearest_real": float(nearest(made, real)[0].mean()),
-        "centroid_hz": float(np.mean([spectral_centroid(audio) for audio in made])),
+        "mel_frechet": frechet_distance(mel_statistics(real), mel_statistics(generated)),
+        "nearest_real": float(nearest(generated, real)[0].mean()),
+        "centroid_hz": float(np.mean([spectral_centroid(audio) for audio in generated])),
         "centroid_hz_real": float(np.mean([spectral_centroid(audio) for audio in real])),
-        "silence_rate": silence_rate(made),
-        "clipping_rate": clipping_rate(made),
+        "silence_rate": silence_rate(generated),
+        "clipping_rate": clipping_rate(generated),
     }
 
 

@@ -31,6 +31,7 @@ def plot(audio: Audio, path: str | Path, title: str = "") -> Path:
     wave.set_title(title or "sound", loc="left", fontsize=11, color=_INK, wrap=True, parse_math=False)
     wave.set_title(f"{audio.seconds:.2f} s   {audio.rate / 1000:g} kHz", loc="right", fontsize=8, color="#6b7280")
     wave.grid(axis="x", color=_GRID)
+    wave.set_axisbelow(True)
 
     level, centres = _levels(audio)
     image = mel.imshow(

@@ -53,6 +53,11 @@ def _fade(samples: np.ndarray, rate: int, seconds: float = 0.01) -> np.ndarray:
     return samples * window
 
 
+def _decay(time: np.ndarray, constant: float) -> np.ndarray:
+    """exp(-t / constant), brought to 0 at the end of the hit."""
+    return np.exp(-time / constant) * (1 - time / time[-1])
+
+
 def _band(rng: np.random.Generator, rate: int, n: int, low: float, high: float) -> np.ndarray:
     """Gaussian noise between two frequencies in Hz, unit variance."""
     spectrum = np.fft.rfft(rng.standard_normal(n))
@@ -118,7 +123,7 @@ def rain(rng: np.random.Generator, rate: int, seconds: float) -> tuple[np.ndarra
     out = (0.25 if heavy else 0.03) * _band(rng, rate, n, min(800.0, 0.2 * rate), 0.45 * rate)
     drop_time = _time(rate, 0.03)
     for start in rng.integers(0, n, size=round((120 if heavy else 12) * seconds)):
-        drop = _tone(min(rng.uniform(1500, 5000), 0.45 * rate), drop_time) * np.exp(-drop_time / 0.006)
+        drop = _tone(min(rng.uniform(1500, 5000), 0.45 * rate), drop_time) * _decay(drop_time, 0.006)
         _mix(out, drop * rng.uniform(0.2, 1.0), int(start))
     return out, f"{'heavy' if heavy else 'light'} rain"
 
@@ -175,25 +180,25 @@ def clock(rng: np.random.Generator, rate: int, seconds: float) -> tuple[np.ndarr
     time = _time(rate, 0.04)
     frequencies = np.minimum(rng.uniform(2000, 3500, size=2), 0.45 * rate)
     for i in range(int(np.ceil(seconds / period))):
-        tick = _tone(float(frequencies[i % 2]), time) * np.exp(-time / 0.004)
+        tick = _tone(float(frequencies[i % 2]), time) * _decay(time, 0.004)
         _mix(out, tick, round(rate * (i + 0.1) * period))
     return out, f"a clock ticking {'fast' if fast else 'slowly'}"
 
 
 def _kick(rng: np.random.Generator, rate: int) -> np.ndarray:
     time = _time(rate, 0.35)
-    return _tone(rng.uniform(45, 60) * (1 + 3 * np.exp(-time / 0.03)), time) * np.exp(-time / 0.1)
+    return _tone(rng.uniform(45, 60) * (1 + 3 * np.exp(-time / 0.03)), time) * _decay(time, 0.1)
 
 
 def _snare(rng: np.random.Generator, rate: int) -> np.ndarray:
     time = _time(rate, 0.25)
-    rattle = 0.3 * _band(rng, rate, len(time), min(1000.0, 0.2 * rate), 0.45 * rate) * np.exp(-time / 0.06)
-    return rattle + 0.6 * _tone(rng.uniform(170, 210), time) * np.exp(-time / 0.05)
+    rattle = 0.3 * _band(rng, rate, len(time), min(1000.0, 0.2 * rate), 0.45 * rate) * _decay(time, 0.06)
+    return rattle + 0.6 * _tone(rng.uniform(170, 210), time) * _decay(time, 0.05)
 
 
 def _hat(rng: np.random.Generator, rate: int) -> np.ndarray:
     time = _time(rate, 0.1)
-    return 0.3 * _band(rng, rate, len(time), min(6000.0, 0.3 * rate), 0.48 * rate) * np.exp(-time / 0.02)
+    return 0.3 * _band(rng, rate, len(time), min(6000.0, 0.3 * rate), 0.48 * rate) * _decay(time, 0.02)
 
 
 DRUMS: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
