@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from multidiff import files
 from multidiff.points.media import PointCloud
+from multidiff.points.sampling import local_planes
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -21,7 +22,8 @@ GIVEN_COLOR = (232, 140, 60)
 MADE_COLOR = (74, 122, 188)
 SMOOTH = 2
 MAX_DRAWN = 20_000
-LIGHT = np.array([-0.45, 0.7, 0.55])
+LIGHT = np.array([-0.45, 0.75, 0.5])
+"""Where the light comes from, in the camera's axes: from the upper left, behind the viewer."""
 
 
 def render(cloud: PointCloud, azimuth: float, elevation: float, size: int = 320) -> Image:
@@ -30,15 +32,17 @@ def render(cloud: PointCloud, azimuth: float, elevation: float, size: int = 320)
     The camera is far away (parallel projection) and y is up. Points without colours are drawn in one blue.
     """
     from PIL import Image
+    from scipy.spatial import cKDTree
 
     if len(cloud) > MAX_DRAWN:
         cloud = cloud.resample(MAX_DRAWN, method="random")
     points = cloud.normalized()[0].points.astype(np.float32)
-    colors = np.tile(np.uint8(MADE_COLOR), (len(points), 1)) if cloud.colors is None else cloud.colors
+    colors = np.tile(np.array(MADE_COLOR, np.uint8), (len(points), 1)) if cloud.colors is None else cloud.colors
     side = SMOOTH * size
     turned = points @ _rotation(azimuth, elevation).T
     scale = 0.44 * side
-    radius = max(1.5, scale * 1.1 / np.sqrt(len(points)))
+    spacing = float(np.median(cKDTree(points).query(points, k=5)[0][:, -1]))
+    radius = float(np.clip(0.6 * scale * spacing, 1.5, 0.03 * side))
     canvas = _shadow(points, azimuth, elevation, side, scale)
     image, depth = turned[:, :2] * (scale, -scale) + side / 2, turned[:, 2] * scale
     reach = int(np.ceil(radius))
@@ -48,17 +52,20 @@ def render(cloud: PointCloud, azimuth: float, elevation: float, size: int = 320)
     bump = np.sqrt(np.maximum(radius**2 - dx**2 - dy**2, 0))
     normal = np.stack([dx, -dy, bump], axis=1) / radius
     light = LIGHT / np.linalg.norm(LIGHT)
-    shade = 0.55 + 0.5 * np.clip(normal @ light, 0, 1)
+    ball = 0.8 + 0.25 * np.clip(normal @ light, 0, 1)
+    facing = local_planes(points)[0] @ _rotation(azimuth, elevation).T
+    facing *= np.where(facing[:, 2:] < 0, -1, 1)
+    surface = 0.62 + 0.42 * np.clip(facing @ light, 0, 1)
     # Depth cue: what is behind fades a little towards white.
     fade = 0.28 * (1 - (turned[:, 2] + 1) / 2)
-    tint = colors * (1 - fade[:, None]) + 255 * fade[:, None]
+    tint = colors * surface[:, None] * (1 - fade[:, None]) + 255 * fade[:, None]
     column = np.rint(image[:, 0])[:, None].astype(np.int64) + dx
     row = np.rint(image[:, 1])[:, None].astype(np.int64) + dy
     ok = (column >= 0) & (column < side) & (row >= 0) & (row < side)
     pixel, order = (row * side + column)[ok], np.argsort((depth[:, None] + bump)[ok], kind="stable")
     which, stamp = np.nonzero(ok)
     # Written from far to near, so the nearest ball stays.
-    canvas.reshape(-1, 3)[pixel[order]] = np.clip(tint[which[order]] * shade[stamp[order], None], 0, 255)
+    canvas.reshape(-1, 3)[pixel[order]] = np.clip(tint[which[order]] * ball[stamp[order], None], 0, 255)
     return Image.fromarray(canvas).resize((size, size), Image.Resampling.LANCZOS)
 
 
@@ -90,7 +97,7 @@ def _shadow(
 
 def marked(cloud: PointCloud, given: NDArray[np.bool_]) -> PointCloud:
     """The cloud with its given points (N,) bool in orange and the completed ones in blue."""
-    colors = np.where(given[:, None], np.uint8(GIVEN_COLOR), np.uint8(MADE_COLOR))
+    colors = np.where(given[:, None], GIVEN_COLOR, MADE_COLOR).astype(np.uint8)
     return PointCloud(cloud.points, colors, cloud.normals)
 
 
@@ -113,8 +120,8 @@ def _save(tiles: list[Image], titles: list[str], columns: int, path: Path) -> Pa
     size = tiles[0].width
     columns = min(columns, len(tiles))
     rows = -(-len(tiles) // columns)
-    font = ImageFont.load_default(max(11, size // 20))
-    line = int(1.6 * font.size)
+    height = max(11, size // 20)
+    font, line = ImageFont.load_default(height), int(1.6 * height)
     heading = line if len(titles) == 1 and titles[0] else 0
     footer = 2 * line if len(titles) > 1 else 0
     page = Image.new("RGB", (columns * size, rows * (size + footer) + heading), "white")

@@ -52,3 +52,17 @@ def farthest_points(points: Array, count: int, start: int = 0) -> NDArray[np.int
         np.minimum(nearest, np.einsum("in,in->n", offset, offset), out=nearest)
         index = int(nearest.argmax())
     return chosen
+
+
+def local_planes(points: Array, neighbours: int = 12) -> tuple[Array, Array]:
+    """The plane through each point's nearest neighbours, by principal components.
+
+    points (N, 3) -> unit normals (N, 3) of unknown sign, and the root mean square distance (N,) of the
+    neighbours to their plane. Hoppe et al. 1992, "Surface Reconstruction from Unorganized Points", section 3.2.
+    """
+    from scipy.spatial import cKDTree
+
+    near = points[cKDTree(points).query(points, k=min(neighbours, len(points)))[1]].astype(np.float64)
+    near -= near.mean(1, keepdims=True)
+    values, vectors = np.linalg.eigh(np.einsum("nki,nkj->nij", near, near) / near.shape[1])
+    return vectors[:, :, 0], np.sqrt(np.maximum(values[:, 0], 0))
