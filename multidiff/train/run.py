@@ -1,0 +1,205 @@
+"""A training run and its folder.
+
+`runs/<name>-<n>` (or `-o`) holds `recipe.yaml` (resolved), `log.csv`, `val.csv`, `samples/`, and after every
+checkpoint `model.safetensors` with the averaged weights and a model card (so that the folder is a model at any
+time) and `state.safetensors`, from which `--resume` goes on. Nothing in it is pickled.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from multidiff import files, weights
+from multidiff.errors import InputError
+from multidiff.modality import Objective
+from multidiff.model import Model
+from multidiff.recipe import Recipe
+from multidiff.recipe import load as load_recipe
+from multidiff.train import card, checkpoint, folder, pack
+from multidiff.train.folder import STATE
+from multidiff.train.log import Log, read
+from multidiff.train.loop import Training, accelerator_for, agreed
+from multidiff.train.objective import DenoiserObjective
+from multidiff.train.pack import Pack, Rows
+
+VALIDATION_ROWS = 64
+PICTURES = 4
+
+
+class Run:
+    """A recipe, its data and its modules, ready to train."""
+
+    def __init__(self, recipe: Recipe, accelerator: Accelerator, source: Path | None, console: Console) -> None:
+        """`source`: the run folder to go on from. Raises InputError, ModelError."""
+        self.recipe, self.accelerator = recipe, accelerator
+        at = str(accelerator.device)
+        self.model = weights.load(source, at) if source else weights.build(recipe, at)
+        self.model.recipe = recipe
+        with accelerator.main_process_first(), console.status("preparing data") as status:
+            self.pack = pack.load(recipe, self.model.codec, lambda n: status.update(f"preparing data: {n} items"))
+        self.train, self.val = rows(self.pack, recipe)
+        self.model.codec.eval().requires_grad_(False)
+        self.objective = objective(self.model, self.pack)
+        self.training = Training(self.objective, recipe.train, accelerator)
+
+    def save(self, target: Path, seconds: float) -> None:
+        """Weights, card and training state into the run folder."""
+        if not self.accelerator.is_main_process:
+            return
+        device = f"{self.accelerator.num_processes} x {self.accelerator.device.type}"
+        text = card.markdown(self.recipe, self.pack, self.training.step, seconds, read(target / "val.csv"), device)
+        with self.training.averaged():
+            self.model.save(target, text)
+        checkpoint.save(target / STATE, self.training, {"seconds": seconds})
+
+    def pictures(self, target: Path) -> None:
+        """One sample for each of the first few validation captions, as PNG."""
+        captions = [self.pack.captions[i] for i in self.val.tensors["caption"].unique().tolist()[:PICTURES]]
+        with self.training.averaged():
+            for number, caption in enumerate(captions):
+                media = self.model.sample(caption, count=1, seed=number)[0]
+                path = target / f"{self.training.step:07d}-{number}.png"
+                self.model.modality.plot(media, path, caption or self.recipe.name)
+
+
+def rows(data: Pack, recipe: Recipe) -> tuple[Rows, Rows]:
+    """Rows to train and to validate on. With `train.overfit`, or without held-out items, both are training items."""
+    if recipe.train.overfit:
+        few = data.train.first(recipe.train.overfit)
+        return few, few.first(VALIDATION_ROWS)
+    return data.train, (data.val if len(data.val) else data.train).first(VALIDATION_ROWS)
+
+
+def objective(built: Model, data: Pack) -> Objective:
+    """What `train.objective` names: the denoiser, or one of the medium's own. Raises InputError."""
+    recipe, name = built.recipe, built.recipe.train.objective
+    if name == "denoiser":
+        return DenoiserObjective(built, data)
+    known = built.modality.objectives(built.codec, recipe.data)
+    if name not in known:
+        names = ", ".join(["denoiser", *known])
+        raise InputError(f"train.objective: {recipe.modality} has no objective '{name}'; known: {names}")
+    return known[name]
+
+
+def train(
+    recipe: Recipe,
+    out: str | Path | None = None,
+    resume: bool = False,
+    max_minutes: float | None = None,
+    dry_run: bool = False,
+    device: str | None = None,
+) -> Path | None:
+    """Train a recipe; returns the run folder (None after a dry run).
+
+    Ctrl-C, SIGTERM and `max_minutes` end it after the current step with a checkpoint. `resume` goes on from `out`,
+    or from the newest run of this recipe. Raises InputError, ModelError, MultidiffError.
+    """
+    console = Console(stderr=True)
+    accelerator = accelerator_for(device, recipe.train.precision)
+    if dry_run:
+        card.dry_run(Run(recipe, accelerator, None, console), Console())
+        return None
+    target = folder.begun(recipe, out) if resume else folder.new(recipe, out)
+    if resume:
+        folder.compare(load_recipe(target / "recipe.yaml"), recipe, target)
+    run = Run(recipe, accelerator, target if resume else None, console)
+    seconds = checkpoint.load(target / STATE, run.training)["seconds"] if resume else 0.0
+    if accelerator.is_main_process:
+        folder.prepared(target, recipe)
+        for path, reason in run.pack.info["skipped"]:
+            console.print(f"skipped {path}: {reason}", highlight=False)
+    loop(run, target, seconds, max_minutes, console)
+    return target
+
+
+def loop(run: Run, target: Path, before: float, max_minutes: float | None, console: Console) -> None:
+    """Drive the steps: log, validate, sample, checkpoint, stop. `before`: seconds trained earlier."""
+    spec, training, main = run.recipe.train, run.training, run.accelerator.is_main_process
+    log = Log(target, training.step) if main else None
+    started = time.perf_counter()
+
+    def elapsed() -> float:
+        return before + time.perf_counter() - started
+
+    def due(every: int) -> bool:
+        return training.step % every == 0 or training.step == spec.steps
+
+    def validate() -> None:
+        if log:
+            log.write("val", training.step, elapsed(), training.validate(run.val))
+        run.accelerator.wait_for_everyone()
+
+    with stop_requested() as stop, bar(console, main) as progress:
+        task = progress.add_task(run.recipe.name, total=spec.steps, completed=training.step, loss="")
+        if training.step == 0:
+            validate()
+        saved = -1
+        for record in training.steps(run.train):
+            figures = flat(record.losses, "loss") | {"lr": record.lr} | flat(record.grad_norms, "grad_norm")
+            if log:
+                log.write("train", record.step, elapsed(), figures)
+            progress.update(task, completed=record.step, loss=" ".join(f"{v:.4f}" for v in record.losses.values()))
+            if due(spec.validate_every):
+                validate()
+            if main and spec.sample_every and due(spec.sample_every) and spec.objective == "denoiser":
+                run.pictures(files.folder(target / "samples"))
+            if due(spec.checkpoint_every):
+                run.save(target, elapsed())
+                saved = record.step
+            late = max_minutes is not None and time.perf_counter() - started > 60 * max_minutes
+            if agreed(stop.is_set() or late, run.accelerator):
+                break
+        if saved != training.step:
+            validate()
+            run.save(target, elapsed())
+    if log:
+        log.close()
+    if training.step < spec.steps and main:
+        console.print(f"stopped after {training.step} of {spec.steps} steps; go on with --resume -o {target}")
+
+
+def flat(values: dict[str, float], name: str) -> dict[str, float]:
+    """One group: {name: value}; several: {name[group]: value}."""
+    return {name: next(iter(values.values()))} if len(values) == 1 else {f"{name}[{k}]": v for k, v in values.items()}
+
+
+def bar(console: Console, visible: bool) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("loss {task.fields[loss]}"),
+        console=console,
+        disable=not visible,
+    )
+
+
+@contextmanager
+def stop_requested() -> Iterator[threading.Event]:
+    """An event that the first Ctrl-C or SIGTERM sets; a second Ctrl-C interrupts at once."""
+    event = threading.Event()
+    previous: dict[int, Any] = {}
+
+    def request(number: int, frame: Any) -> None:
+        event.set()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    if threading.current_thread() is threading.main_thread():
+        previous = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield event
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
