@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 
 import torch
+import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -45,7 +46,9 @@ class PointNetwork(nn.Module):
     def __init__(self, spec: PointNetworkSpec) -> None:
         super().__init__()
         self.register_buffer("octaves", 2.0 ** torch.arange(spec.frequencies), persistent=False)
-        self.embed = nn.Linear(3 + 6 * spec.frequencies + 1, spec.dim)
+        self.point = nn.Linear(3 + 6 * spec.frequencies + 1, 2 * spec.dim)
+        self.level = nn.Linear(spec.condition_dim, 2 * spec.dim, bias=False)
+        self.embed = nn.Linear(2 * spec.dim, spec.dim)
         self.log_snr = LogSNREmbedding(spec.condition_dim)
         self.prompt = nn.Linear(TEXT_DIM, spec.condition_dim)
         self.transformer = LatentTransformer(
@@ -75,7 +78,9 @@ class PointNetwork(nn.Module):
         if tokens is not None:
             tokens = tokens.to(x.dtype)
             level = level + self.prompt(_mean(tokens, tokens_mask))
-        h = self.transformer(self.embed(self.features(x, mask)), level, tokens, tokens_mask)
+        # Which octaves carry a signal depends on the noise level, and what a point says on whether it is known.
+        hidden = F.gelu(self.point(self.features(x, mask)) + self.level(level)[:, None])
+        h = self.transformer(self.embed(hidden), level, tokens, tokens_mask)
         return self.output(self.norm(h))
 
 

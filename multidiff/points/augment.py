@@ -1,0 +1,70 @@
+"""What a training step sees of a shape: other points, a slightly other shape, and often only a part of it known."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from multidiff.modality import Batch
+from multidiff.points.codec import frame_of_part, frame_of_whole, turn
+from multidiff.points.data import PointData, draw, partial
+
+
+class PointTraining(PointData):
+    """The data section of a recipe: where shapes come from, and what a training step makes of them."""
+
+    drawn: int = Field(512, ge=64, description="points of a shape in one training step, the known ones among them")
+    known: int = Field(128, ge=0, description="at most so many of them are known when a part is completed")
+    complete: float = Field(0.4, ge=0, le=1, description="share of the training items that complete a part")
+    turn: float = Field(15.0, ge=0, le=180, description="largest turn of a whole shape about y, in degrees")
+    stretch: float = Field(0.15, ge=0, lt=1, description="largest relative change of width, height and depth")
+    jitter: float = Field(0.02, ge=0, description="largest sensor noise on known points, in radii of the shape")
+
+
+def training_batch(points: Tensor, data: PointTraining, generator: torch.Generator) -> Batch:
+    """A batch in model space from stored shapes (B, P, 3) in the unit sphere; N = data.drawn.
+
+    x0 (B, N, 3). In `data.complete` of the items, between a quarter of `data.known` and all of it are points of a
+    random part: they come first, with condition `mask` (B, N, 1) = 1. The other points cover the whole shape, so
+    how much of it is missing need not be known. An item with a part is in the part's frame, turned at random
+    before; another in its own.
+    """
+    B, device = len(points), points.device
+    points = _varied(points.float(), data, generator)
+    known = min(data.known, data.drawn - 1)
+    completes = _uniform(B, generator).to(device) < (data.complete if known else 0.0)
+    limit = math.pi * torch.where(completes, 1.0, data.turn / 180)
+    points = turn(points, limit * (2 * _uniform(B, generator).to(device) - 1))
+
+    x0 = _gather(points, draw(torch.ones_like(points[..., 0], dtype=torch.bool), data.drawn, generator))
+    count = (known * (0.25 + 0.75 * _uniform(B, generator))).ceil().to(device) * completes
+    mask = torch.arange(data.drawn, device=device) < count[:, None]
+    if known:
+        keep = partial(points, generator)
+        part = _gather(points, draw(keep | ~keep.any(1, keepdim=True), known, generator))
+        noise = torch.randn(part.shape, generator=generator).to(device)
+        part = part + data.jitter * _uniform(B, generator).to(device)[:, None, None] * noise
+        x0[:, :known] = torch.where(mask[:, :known, None], part, x0[:, :known])
+    whole_frame, part_frame = frame_of_whole(points), frame_of_part(x0, mask)
+    x0 = torch.where(completes[:, None, None], part_frame.enter(x0), whole_frame.enter(x0))
+    flag = mask[..., None].to(x0.dtype)
+    return Batch(x0, {"mask": flag, "known": x0 * flag})
+
+
+def _uniform(count: int, generator: torch.Generator) -> Tensor:
+    return torch.rand(count, generator=generator)
+
+
+def _varied(points: Tensor, data: PointTraining, generator: torch.Generator) -> Tensor:
+    """Shapes stretched along each axis at random, half of them mirrored in x."""
+    stretch = 1 + data.stretch * (2 * torch.rand(len(points), 1, 3, generator=generator) - 1)
+    stretch[..., 0] *= torch.where(torch.rand(len(points), 1, generator=generator) < 0.5, -1.0, 1.0)
+    return points * stretch.to(points.device)
+
+
+def _gather(points: Tensor, index: Tensor) -> Tensor:
+    """Points (B, N, 3) of (B, P, 3) at indices (B, N)."""
+    return points.gather(1, index[..., None].expand(-1, -1, 3))

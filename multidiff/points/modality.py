@@ -1,0 +1,135 @@
+"""Point clouds, as the rest of the house sees them. See `multidiff.modality.Modality` for the contract."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from multidiff.modality import Batch, Example, Given, Objective, Spec
+from multidiff.points import data as datasets
+from multidiff.points.augment import PointTraining, training_batch
+from multidiff.points.codec import Frame, PointCodec, PointCodecSpec, frame_of_part
+from multidiff.points.media import PointCloud
+from multidiff.points.network import PointNetwork, PointNetworkSpec
+
+
+class PointOptions(Spec):
+    """What can be asked of a cloud."""
+
+    points: int = Field(2048, ge=16, le=131_072, description="points to generate; any number, whatever the training")
+
+
+class CompletePart(Spec):
+    """A part is given, the whole shape is wanted."""
+
+    known: int = Field(128, ge=16, le=16_384, description="given points the model looks at, evenly spread; all are kept")
+
+
+class Observation(NamedTuple):
+    """What `merge` needs: the frame of the given part and how many of its points the model was shown."""
+
+    frame: Frame
+    known: int
+    spread: float
+
+
+class Points:
+    """The point-cloud modality; x is (N, 3), see `points.codec` for its frame."""
+
+    name = "points"
+    media = PointCloud
+    data_spec = PointTraining
+    codec_spec = PointCodecSpec
+    network_spec = PointNetworkSpec
+    options = PointOptions
+    tasks: Mapping[str, type[Spec]] = {"complete": CompletePart}
+
+    def examples(self, data: PointTraining, split: str) -> Iterator[Example]:
+        return datasets.examples(data, split)
+
+    def prepare(self, example: Example, data: PointTraining, codec: PointCodec) -> dict[str, Tensor]:
+        """`points` (P, 3) float16 in the unit sphere: steps of 2^-11 at most, a thousandth of the spread."""
+        cloud = example.media.normalized()[0].resample(data.points, method="random")
+        return {"points": torch.from_numpy(cloud.points).half()}
+
+    def codec(self, spec: PointCodecSpec) -> PointCodec:
+        return PointCodec(spec)
+
+    def network(self, spec: PointNetworkSpec, codec: PointCodec) -> PointNetwork:
+        return PointNetwork(spec)
+
+    def batch(
+        self, rows: dict[str, Tensor], codec: PointCodec, data: PointTraining, generator: torch.Generator
+    ) -> Batch:
+        return training_batch(rows["points"], data, generator)
+
+    def objectives(self, codec: PointCodec, data: PointTraining) -> Mapping[str, Objective]:
+        return {}
+
+    def event_shape(self, codec: PointCodec, options: PointOptions) -> tuple[int, ...]:
+        return (options.points, 3)
+
+    def extra_condition(self, codec: PointCodec, options: PointOptions, count: int) -> dict[str, Tensor]:
+        return {}
+
+    def clamp(self, x0: Tensor) -> Tensor:
+        """Coordinates have no bounds."""
+        return x0
+
+    def given(
+        self, media: PointCloud, task: str, task_options: CompletePart, codec: PointCodec, options: PointOptions
+    ) -> tuple[Given, PointOptions]:
+        """The part's own frame, and an even subset of it as the first points of x; the others cover the whole.
+
+        x has `known + options.points` points.
+        """
+        known = min(task_options.known, len(media))
+        part = torch.from_numpy(media.resample(known).points.astype(np.float64))[None]
+        frame = frame_of_part(part, torch.ones(1, known, dtype=torch.bool))
+        total = known + options.points
+        x = torch.zeros(1, total, 3)
+        x[:, :known] = frame.enter(part)
+        mask = torch.zeros(1, total, 1)
+        mask[:, :known] = 1
+        return Given(x, mask, context=Observation(frame, known, codec.spread)), PointOptions(points=total)
+
+    def merge(self, generated: PointCloud, media: PointCloud, given: Given) -> PointCloud:
+        """Every given point with its colour, then the generated points where none is given, in the given unit.
+
+        A generated point is left out when a given one is nearer to it than generated points are to each other
+        (the median): there the surface is covered already. New points take the colour of the nearest given one.
+        Normals are left out.
+        """
+        from scipy.spatial import cKDTree
+
+        seen: Observation = given.context
+        new = torch.from_numpy(generated.points[seen.known :].astype(np.float64) / seen.spread)[None]
+        points = seen.frame.leave(new)[0].numpy()
+        spacing = np.median(cKDTree(points).query(points, k=2)[0][:, 1])
+        distance, nearest = cKDTree(media.points).query(points)
+        added = distance > spacing
+        colors = None if media.colors is None else np.concatenate([media.colors, media.colors[nearest[added]]])
+        return PointCloud(np.concatenate([media.points, points[added]]), colors)
+
+    def options_of(self, media: PointCloud, options: PointOptions) -> PointOptions:
+        """As many points as the given cloud has."""
+        return PointOptions(points=len(media))
+
+    def metrics(self, real: Sequence[PointCloud], generated: Sequence[PointCloud]) -> dict[str, float]:
+        from multidiff.points.metrics import compare
+
+        return compare(real, generated)
+
+    def plot(self, media: PointCloud, path: str | Path, title: str = "") -> Path:
+        from multidiff.points.plot import plot
+
+        return plot(media, path, title)
+
+
+POINTS = Points()
