@@ -68,7 +68,7 @@ class UNet(nn.Module):
     ) -> None:
         super().__init__()
         self.temporal, self.checkpointing = temporal, checkpointing
-        dim = 4 * widths[0]
+        self.dim = dim = 4 * widths[0]
 
         def stage(level: int, extra: int = 0) -> Stage:
             width = widths[level]
@@ -97,23 +97,30 @@ class UNet(nn.Module):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def embed(self, log_snr: Tensor, frames: int, tokens: Tensor | None, tokens_mask: Tensor | None) -> Tensor:
-        """Noise level and mean prompt token as one vector per frame, (B*T, D)."""
+        """Noise level and mean prompt token as one vector for each frame, (B, T, D)."""
         levels = log_snr[:, None].expand(-1, frames) if log_snr.ndim == 1 else log_snr
         vector = self.level_embedding(levels)
         if self.prompt_embedding is not None and tokens is not None:
             share = torch.ones(tokens.shape[:2], device=tokens.device) if tokens_mask is None else tokens_mask
             share = (share / share.sum(1, keepdim=True).clamp(min=1)).to(tokens.dtype)
             vector = vector + self.prompt_embedding(torch.einsum("bl,bld->bd", share, tokens))[:, None]
-        return F.silu(rearrange(vector, "b t d -> (b t) d"))
+        return vector
 
     def forward(
-        self, x: Tensor, log_snr: Tensor, tokens: Tensor | None = None, tokens_mask: Tensor | None = None
+        self,
+        x: Tensor,
+        log_snr: Tensor,
+        tokens: Tensor | None = None,
+        tokens_mask: Tensor | None = None,
+        extra: Tensor | None = None,
     ) -> Tensor:
-        """log_snr (B,), or (B, T) for a noise level of each frame; tokens (B, L, D), tokens_mask (B, L) bool."""
+        """log_snr (B,), or (B, T) for a noise level of each frame; tokens (B, L, context_dim) and tokens_mask
+        (B, L) bool; `extra` (B, T, dim) is added to the embedding of the noise level."""
         frames = x.shape[2] if self.temporal else 1
         h = rearrange(x, "b c t h w -> (b t) c h w") if self.temporal else x
         h = self.entry(h.contiguous(memory_format=torch.channels_last))
-        condition = self.embed(log_snr, frames, tokens, tokens_mask)
+        vector = self.embed(log_snr, frames, tokens, tokens_mask)
+        condition = F.silu(rearrange(vector if extra is None else vector + extra, "b t d -> (b t) d"))
 
         def run(stage: Callable[..., Tensor], h: Tensor) -> Tensor:
             if self.checkpointing and torch.is_grad_enabled():

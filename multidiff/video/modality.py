@@ -55,19 +55,24 @@ class VideoModality:
     def batch(
         self, rows: dict[str, Tensor], codec: PixelCodec, data: dataset.VideoData, generator: torch.Generator
     ) -> Batch:
-        """Cycles begin anywhere (data.loop), clips are mirrored (data.flip), some frames are known (data.known)."""
+        """Cycles begin anywhere (data.loop), a part is cut out (data.window), clips are mirrored (data.flip), some
+        frames are known (data.known). Condition `position` (B, T): where in the clip each frame was."""
         frames = rows["frames"]
         count, length = frames.shape[:2]
+        window = min(data.window or length, length)
+        offset = torch.randint(length - window + 1, (count, 1), generator=generator)
+        position = (offset + torch.arange(window)).to(frames.device)
+        shown = position
         if data.loop:
-            start = torch.randint(length, (count, 1), generator=generator)
-            order = (start + torch.arange(length)) % length
-            frames = frames[torch.arange(count)[:, None], order.to(frames.device)]
+            phase = torch.randint(length, (count, 1), generator=generator).to(frames.device)
+            shown = (phase + position) % length
+        frames = frames[torch.arange(count, device=frames.device)[:, None], shown]
         if data.flip:
             is_flipped = torch.rand(count, generator=generator) < 0.5
             frames = torch.where(is_flipped.to(frames.device)[:, None, None, None, None], frames.flip(3), frames)
         x0 = codec.to_model(frames)
-        mask = tasks.random_masks(count, length, data.known, generator).to(x0.device)
-        return Batch(x0, {"mask": mask, "known": x0})
+        mask = tasks.random_masks(count, window, data.known, generator).to(x0.device)
+        return Batch(x0, {"mask": mask, "known": x0, "position": position})
 
     def objectives(self, codec: PixelCodec, data: dataset.VideoData) -> Mapping[str, Objective]:
         return {}

@@ -12,10 +12,11 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from multidiff.modality import Condition, Spec
-from multidiff.nn.embedding import LOG_SNR_BOUND
+from multidiff.nn.embedding import LOG_SNR_BOUND, sinusoidal
 from multidiff.nn.unet import UNet
 
 TEXT_DIM = 384
+POSITION_FEATURES = 64
 
 
 class VideoNetworkSpec(Spec):
@@ -25,6 +26,7 @@ class VideoNetworkSpec(Spec):
     blocks: int = Field(1, gt=0, description="stages of a level on the way down; one more on the way up")
     attention: tuple[int, ...] = Field((1, 2), description="levels, 0 the finest, with attention")
     head_dim: int = Field(32, gt=0, description="channels of an attention head")
+    positions: bool = Field(False, description="tell each frame its place: for clips that all begin alike")
     checkpointing: bool = Field(False, description="recompute activations to save memory")
 
     @model_validator(mode="after")
@@ -41,7 +43,8 @@ class VideoNetwork(nn.Module):
     """forward(x (B, C, T, H, W), log_snr (B,), condition) -> (B, C, T, H, W), for any T.
 
     condition: `mask` (B, 1, T, 1, 1), 1 where a frame of x is known and clean; `tokens` (B, L, 384) and
-    `tokens_mask` (B, L), the prompt. Each may be absent.
+    `tokens_mask` (B, L), the prompt; `position` (B, T), each frame's place in its clip, looked at only with
+    spec.positions. Each may be absent; positions then count from 0.
     """
 
     def __init__(self, spec: VideoNetworkSpec, channels: int) -> None:
@@ -57,6 +60,7 @@ class VideoNetwork(nn.Module):
             temporal=True,
             checkpointing=spec.checkpointing,
         )
+        self.place = nn.Linear(POSITION_FEATURES, self.unet.dim) if spec.positions else None
 
     def forward(self, x: Tensor, log_snr: Tensor, condition: Condition) -> Tensor:
         B, _, T, H, W = x.shape
@@ -65,4 +69,8 @@ class VideoNetwork(nn.Module):
         levels = torch.where(is_known, LOG_SNR_BOUND, log_snr[:, None])
         tokens = condition.get("tokens")
         tokens = None if tokens is None else tokens.to(x.dtype)
-        return self.unet(torch.cat([x, mask], dim=1), levels, tokens, condition.get("tokens_mask"))
+        extra = None
+        if self.place is not None:
+            position = condition.get("position", torch.arange(T, device=x.device).expand(B, T))
+            extra = self.place(sinusoidal(position, POSITION_FEATURES).to(x.dtype))
+        return self.unet(torch.cat([x, mask], dim=1), levels, tokens, condition.get("tokens_mask"), extra)
