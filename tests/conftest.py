@@ -4,5 +4,5 @@ import torch
 
 from multidiff.audio.features import import_torchaudio
 
-torch.set_num_threads(2)
+torch.set_num_threads(1)
 import_torchaudio()
