@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,12 @@ MAX_PIXELS = 64 * 1024**2
 """Most pixels of one frame (8K is 33 million)."""
 STILL_FPS = 8.0
 """Frames per second of a picture, which has no time."""
+MAX_FPS = 60.0
+"""Uneven frame times are not resolved more finely."""
+MAX_REPEATS = 100
+"""A file whose pauses would make more repeated frames than this, on average, is refused."""
+CLOCK = 0.0015
+"""Seconds: rates read off a clock of milliseconds are only known so well."""
 MIN_DELAY = 0.011
 """Animated pictures with delays below this (seconds) are shown at 0.1 s by every browser."""
 
@@ -62,7 +69,10 @@ def decode(path: str | Path, each: Callable[[Frames], Frames] | None = None) -> 
         last = duration
     if not frames:
         raise MediaError(f"{path}: no frame can be decoded; the file is broken or truncated, get it again")
-    order, fps = _even(np.array(times), last)
+    try:
+        order, fps = _even(np.array(times), last)
+    except MediaError as error:
+        raise MediaError(f"{path}: {error}") from None
     return np.stack([frames[i] for i in order]), fps
 
 
@@ -106,9 +116,11 @@ def _from_container(path: Path) -> Iterator[Shown]:
             if container.format.name in SCRIPTED_FORMATS:
                 raise MediaError(f"{path}: is a text or playlist file, not a video; give a video")
             stream = next((s for s in container.streams.video if not _is_cover(s)), None)
-            if stream is None or stream.codec_context is None:
+            if stream is None:
                 kinds = ", ".join(sorted({s.type for s in container.streams})) or "no streams"
                 raise MediaError(f"{path}: holds no video (only {kinds}); give a file with a video track")
+            if stream.codec_context is None or not stream.width:
+                raise _unreadable(path, "its video track cannot be opened")
             if stream.width * stream.height > MAX_PIXELS:
                 raise MediaError(
                     f"{path}: frames of {stream.width}x{stream.height} pixels are too large; make it smaller"
@@ -121,13 +133,22 @@ def _from_container(path: Path) -> Iterator[Shown]:
                 start = count * interval if frame.time is None else frame.time
                 unit = frame.time_base or stream.time_base
                 duration = float(frame.duration * unit) if frame.duration and unit else interval
+                duration = interval if abs(duration - interval) < CLOCK else duration
                 end, count = max(end, start + duration), count + 1
                 yield _upright(frame, stream), start, duration
             promised = _promised_end(container, stream)
-            if count and end < 0.95 * promised - 2 * interval:
+            if count and end < 0.99 * promised - 0.75 * interval:
                 raise MediaError(f"{path}: ends after {end:.2f} of {promised:.2f} s; it is truncated, get it again")
     except (av.error.FFmpegError, ValueError, MemoryError) as error:
         raise _unreadable(path, error) from None
+
+
+@cache
+def _careful() -> Any:
+    """The default conversion rounds down (2 grey levels darker) and repeats colours instead of interpolating."""
+    from av.video.reformatter import Interpolation
+
+    return Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 
 
 def _is_cover(stream: Any) -> bool:
@@ -139,7 +160,7 @@ def _upright(frame: Any, stream: Any) -> Frames:
     """RGB pixels (H, W, 3) as a player shows them: square pixels, turned as the display matrix says."""
     aspect = stream.sample_aspect_ratio
     width = round(frame.width * aspect) if aspect and aspect > 0 else frame.width
-    rgb = frame.to_ndarray(format="rgb24", width=width, height=frame.height)
+    rgb = frame.to_ndarray(format="rgb24", width=width, height=frame.height, interpolation=_careful())
     # The display matrix turns counterclockwise, as rot90 does.
     turns = round(frame.rotation / 90) % 4
     return np.ascontiguousarray(np.rot90(rgb, turns)) if turns else rgb
@@ -181,6 +202,7 @@ def _from_image(path: Path, image: Any) -> Iterator[Shown]:
     time = 0.0
     try:
         for frame in ImageSequence.Iterator(image):
+            frame.load()  # WebP knows a frame's duration only then
             duration = frame.info.get("duration", 0) / 1000
             if getattr(image, "n_frames", 1) > 1 and duration < MIN_DELAY:
                 duration = 0.1
@@ -203,31 +225,33 @@ def _on_white(image: Any) -> Frames:
 def _even(times: NDArray[np.float64], last: float) -> tuple[NDArray[np.int64], float]:
     """Which frame to show at each tick of an even clock, and its rate.
 
-    Times within half an interval of even ones (millisecond clocks, jitter) are taken as even. Otherwise the
-    clock ticks at the short intervals (their first decile), so that a long pause becomes repeated frames and
-    none is lost. `last` is how long the last frame stays, seconds.
+    Times within half an interval of even ones (millisecond clocks, jitter) are taken as even. Otherwise the tick
+    is a short interval (their first decile) or the largest whole part of it that fits all times to a quarter
+    tick, so that a long pause becomes repeated frames and none is lost. `last` is how long the last frame stays,
+    seconds; 0 when unknown.
     """
     count = len(times)
     if count == 1:
         return np.zeros(1, np.int64), 1 / last if last > 0 else STILL_FPS
     times = np.maximum.accumulate(times - times[0])
-    mean = times[-1] / (count - 1)
+    mean = float(times[-1]) / (count - 1)
     if mean <= 0:
         return np.arange(count), STILL_FPS
-    last = last or mean
-    if np.abs(times - mean * np.arange(count)).max() <= 0.5 * mean and abs(last - mean) <= 0.5 * mean:
-        return np.arange(count), _familiar(count / (times[-1] + last))
-    intervals = np.append(np.diff(times), last)
-    tick = max(float(np.quantile(intervals[intervals > 0], 0.1, method="lower")), 1 / 120)
-    ticks = max(1, round((times[-1] + last) / tick))
-    if ticks > 100 * count:
-        raise MediaError(f"frame times spread over {times[-1]:.0f} s are too uneven; convert it to a constant rate")
-    return np.searchsorted(times, (np.arange(ticks) + 0.5) * tick, side="right") - 1, _familiar(1 / tick)
-
-
-def _familiar(fps: float) -> float:
-    """The rate people mean, when a clock of milliseconds has rounded it (29.97003 -> 30000/1001, 23.998 -> 24)."""
-    for rate in (round(fps), round(fps * 1001 / 1000) * 1000 / 1001):
-        if rate and abs(fps / rate - 1) < 5e-4:
-            return float(rate)
-    return fps
+    # Some writers give the last frame no length to speak of.
+    last = last if last > 0.5 * mean else mean
+    if np.abs(times - mean * np.arange(count)).max() <= 0.5 * mean and last <= 1.5 * mean:
+        exact = abs(last - mean) < CLOCK
+        return np.arange(count), 1 / last if exact else count / (float(times[-1]) + last)
+    intervals = np.diff(times)
+    short = float(np.quantile(intervals[intervals > 0], 0.1, method="lower"))
+    marks = np.append(times, times[-1] + last)
+    for parts in range(1, max(1, int(short * MAX_FPS)) + 1):
+        tick = max(short, 1 / MAX_FPS) / parts
+        if np.abs(marks / tick - np.round(marks / tick)).max() <= 0.25:
+            break
+    ticks = round(marks[-1] / tick)
+    if ticks > MAX_REPEATS * count:
+        raise MediaError(
+            f"frame times are too uneven ({count} frames in {marks[-1]:.0f} s); convert to a constant rate"
+        )
+    return np.searchsorted(times, (np.arange(ticks) + 0.5) * tick, side="right") - 1, 1 / tick

@@ -81,7 +81,9 @@ def encode(frames: Frames, fps: float, path: str | Path, tags: Mapping[str, str]
 
 def _write_container(frames: Frames, fps: float, path: Path, how: Container, title: str, comment: str) -> None:
     import av
+    from av.video.reformatter import Interpolation
 
+    careful = Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP
     is_yuv = how.pixels == "yuv420p"
     frames = np.ascontiguousarray(even_sized(frames)) if is_yuv else frames
     with av.open(str(path), "w", container_options=dict(how.container_options)) as container:
@@ -100,7 +102,7 @@ def _write_container(frames: Frames, fps: float, path: Path, how: Container, tit
         for image in frames:
             frame = av.VideoFrame.from_ndarray(image, format="rgb24")
             if is_yuv:
-                frame = frame.reformat(format=how.pixels, dst_colorspace="ITU709")
+                frame = frame.reformat(format=how.pixels, dst_colorspace="ITU709", interpolation=careful)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
 
@@ -142,4 +144,4 @@ def _palette(frames: Frames) -> tuple[Image.Image, bool]:
         image.putpalette(np.concatenate([table, np.repeat(table[:1], 256 - len(table), 0)]).tobytes())
         return image, True
     rows = Image.fromarray(sample.reshape(-1, *frames.shape[2:]))
-    return rows.quantize(256, method=Image.Quantize.MEDIANCUT), False
+    return rows.quantize(256, method=Image.Quantize.MEDIANCUT, kmeans=3), False
