@@ -34,7 +34,7 @@ class PointData(DataSpec):
 
     points: int = Field(4096, ge=64, description="points kept of each shape, from which every step draws anew")
     normalise: bool = Field(True, description="centre each shape's box and scale its farthest point to 1")
-    count: int = Field(2000, gt=0, description="procedural shapes in the training split; a tenth of it in val")
+    count: int = Field(2000, gt=0, description="procedural shapes in train; a tenth of it in val and test")
 
 
 def examples(spec: PointData, split: str) -> Iterator[Example]:
@@ -53,8 +53,9 @@ def _normalised(cloud: PointCloud, spec: PointData) -> PointCloud:
 
 
 def _synthetic(spec: PointData, split: str) -> Iterator[Example]:
-    # Validation shapes have indices that training never reaches.
-    start, count = (0, spec.count) if split == "train" else (synth.VALIDATION_START, max(1, spec.count // 10))
+    if split not in synth.STARTS:
+        return
+    start, count = synth.STARTS[split], spec.count if split == "train" else max(1, spec.count // 10)
     wanted = spec.where.get("label", tuple(synth.KINDS))
     kept = [i for i in range(start, start + count) if synth.label(i) in wanted][: spec.limit]
     for index in kept:
@@ -147,13 +148,13 @@ def _largest(values: Tensor, share: Tensor) -> Tensor:
     return rank < (share[:, None] * values.shape[1])
 
 
-def depth_visible(points: Tensor, camera: Tensor, cells: int = 128, slope: float = 2.0) -> Tensor:
+def depth_visible(points: Tensor, camera: Tensor, cells: int = 80, slope: float = 2.5) -> Tensor:
     """Which points (B, N, 3) a camera at (B, 3) looking at the origin sees: bool (B, N).
 
-    A z-buffer of `cells`^2 cells over the cloud's field of view. A point is hidden when another is nearer by more
-    than the depth a surface of that `slope` gains over the cells between them, tested in neighbourhoods of 0, 1 and 2
-    cells. Meant for dense clouds (4096 points in the unit sphere): there it is right on 84 points in 100 (`visible`:
-    92), measured against rays through procedural furniture, in 1 ms and on any device.
+    A z-buffer of `cells`^2 cells over the cloud's field of view. A point is hidden when another, at most 3 cells
+    away, is nearer by more than the depth that a surface of this `slope` gains over the cells between them. Meant for
+    dense clouds (4096 points in the unit sphere): right on 82 points in 100 (`visible`: 92), measured against rays
+    through procedural furniture; surfaces seen at a grazing angle are what it misses. 2 ms a cloud, on any device.
     """
     B = len(points)
     distance = camera.norm(dim=1, keepdim=True)
@@ -172,9 +173,10 @@ def depth_visible(points: Tensor, camera: Tensor, cells: int = 128, slope: float
     nearest = empty.scatter_reduce(1, cell, depth, "amin").view(B, 1, cells, cells)
     step = slope * 2 * reach / cells * distance
     hidden = torch.zeros_like(depth, dtype=torch.bool)
-    for r in range(3):
-        around = -F.max_pool2d(-nearest, 2 * r + 1, stride=1, padding=r)
-        hidden |= depth > around.view(B, -1).gather(1, cell) + (r + 0.7) * step
+    for r in range(4):
+        if r:
+            nearest = -F.max_pool2d(-nearest, 3, stride=1, padding=1)
+        hidden |= depth > nearest.view(B, -1).gather(1, cell) + (r + 0.7) * step
     return ~hidden
 
 

@@ -122,6 +122,8 @@ def _sample_meshes(meshes: list[Any]) -> Arrays:
 
 def _vertex_colors(mesh: Any) -> NDArray[np.floating] | None:
     """Colours (V, 3) of a mesh's vertices, looked up in its texture or material; None when it has none."""
+    from trimesh.visual.color import DEFAULT_COLOR as UNKNOWN  # what trimesh gives when the material is missing
+
     visual = mesh.visual
     try:
         if visual.kind == "texture" and visual.uv is not None:
@@ -133,7 +135,9 @@ def _vertex_colors(mesh: Any) -> NDArray[np.floating] | None:
     except Exception:  # a missing or foreign texture only costs the colours
         return None
     colors = np.asarray(colors)
-    return colors[:, :3].astype(np.float64) if colors.shape[:1] == (len(mesh.vertices),) else None
+    if colors.shape[:1] != (len(mesh.vertices),) or (colors == UNKNOWN).all():
+        return None
+    return colors[:, :3].astype(np.float64)
 
 
 def _octahedra_centres(mesh: Any) -> Arrays:

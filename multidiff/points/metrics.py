@@ -12,6 +12,7 @@ only within one frame: the one of `PointCloud.normalized`. 1-NNA is blind to sur
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,7 +88,7 @@ def distances(
     """Distances (len(a), len(b)) between all clouds of two sets; a set with itself is computed once per pair."""
     if a is b:
         result = np.zeros((len(a), len(a)))
-        for i, j in zip(*np.triu_indices(len(a), 1), strict=True):
+        for i, j in combinations(range(len(a)), 2):
             result[i, j] = result[j, i] = distance(a[i], a[j])
         return result
     return np.array([[distance(x, y) for y in b] for x in a])

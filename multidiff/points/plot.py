@@ -55,7 +55,7 @@ def render(cloud: PointCloud, azimuth: float, elevation: float, size: int = 320)
     ball = 0.8 + 0.25 * np.clip(normal @ light, 0, 1)
     facing = local_planes(points)[0] @ _rotation(azimuth, elevation).T
     facing *= np.where(facing[:, 2:] < 0, -1, 1)
-    surface = 0.62 + 0.42 * np.clip(facing @ light, 0, 1)
+    surface = 0.68 + 0.36 * np.clip(facing @ light, 0, 1)
     # Depth cue: what is behind fades a little towards white.
     fade = 0.28 * (1 - (turned[:, 2] + 1) / 2)
     tint = colors * surface[:, None] * (1 - fade[:, None]) + 255 * fade[:, None]

@@ -19,7 +19,7 @@ INSIDE = 1e-4
 
 @dataclass(frozen=True, eq=False)
 class Solid:
-    """`kind` "box", "frustum" (axis y, radius 1 below and `taper` above) or "ball", mapped by p -> linear p + centre."""
+    """A "box", "ball" or "frustum" (axis y, radius 1 below and `taper` above) under p -> linear p + centre."""
 
     kind: str
     linear: Array

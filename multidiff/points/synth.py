@@ -16,8 +16,8 @@ from multidiff.points.media import PointCloud
 from multidiff.points.solids import Solid, ball, box, frustum, rod, sample_union
 
 LAP = 0.01
-VALIDATION_START = 1_000_000
-"""Index of the first validation shape."""
+STARTS = {"train": 0, "val": 1_000_000, "test": 2_000_000}
+"""Index of the first shape of each split."""
 
 Shape = tuple[list[Solid], str, list[str], list[str]]
 """Solids, noun, adjectives, features; the last three make the caption."""
