@@ -6,6 +6,7 @@ Both read a file that was cut short without a word, so what its header or contai
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +21,7 @@ MAX_VALUES = 2**28
 """Samples times channels read at once (1 GiB as float32; 100 minutes of mono at 44.1 kHz)."""
 _UNKNOWN_SIZE = 0x7FFF0000
 """Lengths from here on are what programs put in a header when they write into a pipe."""
+_STATES_DURATION = ("mov,", "matroska", "asf")
 _OGG_END = 4
 
 
@@ -64,7 +66,7 @@ def _av(path: Path) -> tuple[np.ndarray, int]:
             stream = next(iter(container.streams.audio), None)
             if stream is None or stream.codec_context is None:
                 raise MediaError(f"{path}: holds no decodable sound; give a sound file or a video with sound")
-            rate, declared = int(stream.rate), (container.duration or 0) / av.time_base
+            rate, declared = int(stream.rate), _declared_seconds(container, stream)
             resampler = av.AudioResampler(format="fltp")
             for frame in container.decode(stream):
                 for block in resampler.resample(frame):
@@ -72,16 +74,27 @@ def _av(path: Path) -> tuple[np.ndarray, int]:
                     total += blocks[-1].size
                 _check_size(path, total)
     except av.FFmpegError as error:
-        known = path.suffix.lower() in SUFFIXES
-        fault = f"cannot be decoded ({error.strerror})" if known else "is not a sound file"
-        raise MediaError(f"{path}: {fault}; give a whole wav, flac, ogg, mp3 or m4a file") from None
+        cure = "give a whole wav, flac, ogg, mp3 or m4a file"
+        raise MediaError(f"{path}: cannot be decoded ({error.strerror}); {cure}") from None
     if not blocks:
         raise MediaError(f"{path}: holds no decodable sound; copy or download it again")
     samples = np.concatenate(blocks, axis=1)
-    # A container rounds and pads, and its video may be a little longer: half a second and a tenth are forgiven.
-    if samples.shape[1] / rate < 0.9 * declared - 0.5:
+    # Containers round, and count the encoder's padding.
+    if samples.shape[1] / rate < 0.97 * declared - 0.1:
         raise _truncated(path, _promise(samples.shape[1], round(declared * rate), rate))
     return samples, rate
+
+
+def _declared_seconds(container: Any, stream: Any) -> float:
+    """How long the sound is by the container's own word; 0 where it gives none.
+
+    FFmpeg guesses a raw stream's duration from its bit rate, and a Matroska video's is that of its pictures.
+    """
+    if not container.format.name.startswith(_STATES_DURATION):
+        return 0.0
+    if stream.duration is not None:
+        return float(stream.duration * stream.time_base)
+    return 0.0 if container.streams.video else (container.duration or 0) / 1e6
 
 
 def _check_size(path: Path, values: int) -> None:

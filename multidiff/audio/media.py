@@ -121,6 +121,8 @@ class Audio:
         if not np.isfinite(self.samples).all():
             raise MediaError("the sound holds NaN or infinite samples; nothing was written")
         samples = (self.samples / max(self.peak, 1.0)).T
+        if ENCODINGS[kind] == "PCM_16":  # libsndfile would truncate where this rounds
+            samples = np.minimum(np.rint(2**15 * samples), 2**15 - 1).astype(np.int16)
         data = BytesIO()
         try:
             with soundfile.SoundFile(data, "w", self.rate, self.channels, ENCODINGS[kind], format=kind.upper()) as file:

@@ -88,22 +88,21 @@ def frechet_distance(real: np.ndarray, generated: np.ndarray) -> float:
     return float(((real.mean(axis=0) - generated.mean(axis=0)) ** 2).sum() + max(spread - 2 * cross, 0.0))
 
 
-def nearest(generated: Sequence[Audio], real: Sequence[Audio]) -> tuple[np.ndarray, np.ndarray]:
-    """For each generated sound the distance to the nearest real clip and that clip's index, (M,) and (M,).
+def nearest(real: np.ndarray, generated: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For each of M generated rows the distance to the nearest of N real rows (M,), and that row's index (M,).
 
-    The distance is the RMS difference of mel statistics; 0 for a copy, whatever its time shift.
+    On mel statistics the RMS difference is near 0 for a copy of a training clip, also a shifted one.
     """
-    a, b = mel_statistics(generated), mel_statistics(real)
-    distances = np.sqrt(((a[:, None] - b[None]) ** 2).mean(axis=2))
-    index = distances.argmin(axis=1)
-    return distances[np.arange(len(a)), index], index
+    distances = np.sqrt(((generated[:, None] - real[None]) ** 2).mean(axis=2))
+    return distances.min(axis=1), distances.argmin(axis=1)
 
 
 def metrics(real: Sequence[Audio], generated: Sequence[Audio]) -> dict[str, float]:
     """Figures of a set of generated sounds against a set of real ones; both not empty."""
+    rows = mel_statistics(real), mel_statistics(generated)
     return {
-        "mel_frechet": frechet_distance(mel_statistics(real), mel_statistics(generated)),
-        "nearest_real": float(nearest(generated, real)[0].mean()),
+        "mel_frechet": frechet_distance(*rows),
+        "nearest_real": float(nearest(*rows)[0].mean()),
         "centroid_hz": float(np.mean([spectral_centroid(audio) for audio in generated])),
         "centroid_hz_real": float(np.mean([spectral_centroid(audio) for audio in real])),
         "silence_rate": silence_rate(generated),

@@ -145,7 +145,8 @@ def string(rng: np.random.Generator, rate: int, seconds: float) -> tuple[np.ndar
     name, frequency = _pitch(rng)
     period = max(round(rate / frequency - 0.5), 2)
     pluck = np.zeros(round(rate * seconds))
-    pluck[:period] = rng.uniform(-1, 1, period)[: len(pluck)]
+    burst = rng.uniform(-1, 1, period)
+    pluck[:period] = (burst - burst.mean())[: len(pluck)]  # a mean would turn for ever: the loop's loss is 0 at 0 Hz
     loss = np.zeros(period + 2)
     loss[0], loss[period], loss[period + 1] = 1.0, -0.498, -0.498
     return _fade(lfilter([1.0], loss, pluck), rate, 0.002), f"a {name} plucked string"
