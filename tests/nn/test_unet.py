@@ -123,7 +123,8 @@ def test_a_network_with_neutral_time_layers_treats_each_frame_as_a_picture() -> 
     pictures = unet(temporal=False)
     clips = UNet(3, 3, widths=(16, 32), attention=(1,), head_dim=16, context_dim=12, temporal=True)
     missing = clips.load_state_dict(pictures.state_dict(), strict=False).missing_keys
-    assert missing and all(".time" in key for key in missing)
+    assert missing
+    assert all(".time" in key for key in missing)
     x, log_snr = torch.randn(2, 3, 4, 8, 8), torch.tensor([-1.0, 2.0])
     frames = [pictures(x[:, :, t], log_snr, **prompt(2)) for t in range(4)]
     torch.testing.assert_close(clips(x, log_snr, **prompt(2)), torch.stack(frames, dim=2), atol=1e-4, rtol=1e-4)
