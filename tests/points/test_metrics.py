@@ -100,4 +100,5 @@ def test_metrics_know_the_same_kind_of_shapes_from_others_and_from_noisy_ones() 
     assert other["mmd_cd"] > 3 * same["mmd_cd"]
     assert noisy["roughness"] > 1.3 * same["roughness"]
     assert 0 < same["floor_mmd_cd"] < 2 * same["mmd_cd"]
+    assert 0.3 < same["floor_1nna_cd"] < 0.7
     assert same["real_count"] == 8
