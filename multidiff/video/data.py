@@ -24,7 +24,7 @@ class VideoData(DataSpec):
     size: int = Field(64, ge=8, description="height and width in pixels")
     fit: Literal["crop", "pad"] = Field("crop", description="how other proportions become square")
     fps: float | None = Field(None, gt=0, description="frames per second to resample to; null: each file's own")
-    stride: int = Field(1, gt=0, description="take every so-manieth frame")
+    stride: int = Field(1, gt=0, description="take every n-th frame")
     clips: int = Field(1, gt=0, description="at most so many clips, evenly spread, from one file")
     loop: bool = Field(False, description="each file is one cycle: all of it is resampled to `frames`")
     flip: bool = Field(False, description="mirror half of the clips; not where captions say left and right")

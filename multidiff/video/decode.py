@@ -31,8 +31,6 @@ STILL_FPS = 8.0
 """Frames per second of a picture, which has no time."""
 MAX_FPS = 60.0
 """Uneven frame times are not resolved more finely."""
-MAX_REPEATS = 100
-"""A file whose pauses would make more repeated frames than this, on average, is refused."""
 CLOCK = 0.0015
 """Seconds: rates read off a clock of milliseconds are only known so well."""
 MIN_DELAY = 0.011
@@ -69,10 +67,13 @@ def decode(path: str | Path, each: Callable[[Frames], Frames] | None = None) -> 
         last = duration
     if not frames:
         raise MediaError(f"{path}: no frame can be decoded; the file is broken or truncated, get it again")
-    try:
-        order, fps = _even(np.array(times), last)
-    except MediaError as error:
-        raise MediaError(f"{path}: {error}") from None
+    most = max(len(frames), MAX_BYTES // frames[0].nbytes)
+    order, fps = _even(np.array(times), last, most)
+    if len(order) > most:
+        raise MediaError(
+            f"{path}: its {len(frames)} frames have such uneven times that over {most} would be needed for a constant "
+            "rate; convert it to a constant rate first"
+        )
     return np.stack([frames[i] for i in order]), fps
 
 
@@ -81,13 +82,14 @@ def read_tags(path: str | Path) -> dict[str, str]:
     path = readable(path, "a video")
     image = _opened_image(path)
     if image is not None:
-        comment = image.info.get("comment", b"")
+        with image:
+            comment = image.info.get("comment", b"")
         found = {"comment": comment.decode("utf-8", "replace") if isinstance(comment, bytes) else str(comment)}
     else:
         import av
 
         try:
-            with av.open(str(path), metadata_errors="ignore") as container:
+            with _opened(path) as container:
                 found = {key.lower(): value for key, value in container.metadata.items()}
         except (av.error.FFmpegError, ValueError) as error:
             raise _unreadable(path, error) from None
@@ -108,11 +110,18 @@ def _unreadable(path: Path, error: object) -> MediaError:
     return MediaError(f"{path}: cannot be decoded as video ({reason}); it is truncated, broken or another kind of file")
 
 
+def _opened(path: Path) -> Any:
+    """A PyAV container that may not reach for the network."""
+    import av
+
+    return av.open(str(path), metadata_errors="ignore", options={"protocol_whitelist": "file"})
+
+
 def _from_container(path: Path) -> Iterator[Shown]:
     import av
 
     try:
-        with av.open(str(path), metadata_errors="ignore", options={"protocol_whitelist": "file"}) as container:
+        with _opened(path) as container:
             if container.format.name in SCRIPTED_FORMATS:
                 raise MediaError(f"{path}: is a text or playlist file, not a video; give a video")
             stream = next((s for s in container.streams.video if not _is_cover(s)), None)
@@ -159,7 +168,8 @@ def _is_cover(stream: Any) -> bool:
 def _upright(frame: Any, stream: Any) -> Frames:
     """RGB pixels (H, W, 3) as a player shows them: square pixels, turned as the display matrix says."""
     aspect = stream.sample_aspect_ratio
-    width = round(frame.width * aspect) if aspect and aspect > 0 else frame.width
+    # Real pixels are at most twice as long as wide; anything else is a broken header.
+    width = round(frame.width * aspect) if aspect and 0.4 < aspect < 2.5 else frame.width
     rgb = frame.to_ndarray(format="rgb24", width=width, height=frame.height, interpolation=_careful())
     # The display matrix turns counterclockwise, as rot90 does.
     turns = round(frame.rotation / 90) % 4
@@ -201,13 +211,14 @@ def _from_image(path: Path, image: Any) -> Iterator[Shown]:
         raise MediaError(f"{path}: the GIF has no end mark; it is truncated, get it again")
     time = 0.0
     try:
-        for frame in ImageSequence.Iterator(image):
-            frame.load()  # WebP knows a frame's duration only then
-            duration = frame.info.get("duration", 0) / 1000
-            if getattr(image, "n_frames", 1) > 1 and duration < MIN_DELAY:
-                duration = 0.1
-            yield _on_white(ImageOps.exif_transpose(frame)), time, duration
-            time += duration
+        with image:
+            for frame in ImageSequence.Iterator(image):
+                frame.load()  # WebP knows a frame's duration only then
+                duration = frame.info.get("duration", 0) / 1000
+                if getattr(image, "n_frames", 1) > 1 and duration < MIN_DELAY:
+                    duration = 0.1
+                yield _on_white(ImageOps.exif_transpose(frame)), time, duration
+                time += duration
     except (OSError, EOFError, SyntaxError, ValueError) as error:
         raise _unreadable(path, error) from None
 
@@ -222,13 +233,13 @@ def _on_white(image: Any) -> Frames:
     return np.array(image.convert("RGB"))
 
 
-def _even(times: NDArray[np.float64], last: float) -> tuple[NDArray[np.int64], float]:
+def _even(times: NDArray[np.float64], last: float, most: int) -> tuple[NDArray[np.int64], float]:
     """Which frame to show at each tick of an even clock, and its rate.
 
     Times within half an interval of even ones (millisecond clocks, jitter) are taken as even. Otherwise the tick
     is a short interval (their first decile) or the largest whole part of it that fits all times to a quarter
     tick, so that a long pause becomes repeated frames and none is lost. `last` is how long the last frame stays,
-    seconds; 0 when unknown.
+    seconds; 0 when unknown. Stops after `most` + 1 ticks.
     """
     count = len(times)
     if count == 1:
@@ -249,9 +260,5 @@ def _even(times: NDArray[np.float64], last: float) -> tuple[NDArray[np.int64], f
         tick = max(short, 1 / MAX_FPS) / parts
         if np.abs(marks / tick - np.round(marks / tick)).max() <= 0.25:
             break
-    ticks = round(marks[-1] / tick)
-    if ticks > MAX_REPEATS * count:
-        raise MediaError(
-            f"frame times are too uneven ({count} frames in {marks[-1]:.0f} s); convert to a constant rate"
-        )
-    return np.searchsorted(times, (np.arange(ticks) + 0.5) * tick, side="right") - 1, 1 / tick
+    middles = (np.arange(min(round(marks[-1] / tick), most + 1)) + 0.5) * tick
+    return np.searchsorted(times, middles, side="right") - 1, 1 / tick

@@ -176,6 +176,12 @@ def test_uneven_times_become_even_without_losing_a_frame(tmp_path: Path) -> None
     assert shown[:9] == [0, 1, 2, 2, 2, 2, 2, 3, 4]
 
 
+def test_one_endless_pause_is_refused_not_filled(tmp_path: Path) -> None:
+    frames = np.zeros((4, 256, 256, 3), np.uint8)
+    with pytest.raises(MediaError, match=r"pause\.mp4: .*uneven times.*constant rate"):
+        Video.read(write_mp4(tmp_path / "pause.mp4", frames, [0, 20, 40, 3_000_000]))
+
+
 def test_times_that_jitter_are_even(tmp_path: Path) -> None:
     frames = np.random.default_rng(0).integers(0, 255, (6, 16, 16, 3), np.uint8)
     video = Video.read(write_mp4(tmp_path / "jitter.mp4", frames, [0, 33, 67, 100, 133, 167]))
