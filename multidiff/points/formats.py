@@ -126,10 +126,12 @@ def _vertex_colors(mesh: Any) -> NDArray[np.floating] | None:
 
     visual = mesh.visual
     try:
-        if visual.kind == "texture" and visual.uv is not None:
+        material = getattr(visual, "material", None)
+        pictures = [getattr(material, name, None) for name in ("image", "baseColorTexture")]
+        if visual.kind == "texture" and visual.uv is not None and pictures != [None, None]:
             colors = visual.to_color().vertex_colors
-        elif hasattr(visual, "material"):
-            colors = np.tile(visual.material.main_color, (len(mesh.vertices), 1))
+        elif material is not None:
+            colors = np.tile(material.main_color, (len(mesh.vertices), 1))
         else:
             colors = visual.vertex_colors if visual.defined else ()
     except Exception:  # a missing or foreign texture only costs the colours
