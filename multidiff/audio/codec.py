@@ -34,8 +34,8 @@ class MelSpec(Spec):
     n_fft: int = Field(1024, gt=0)
     hop: int = Field(256, gt=0, description="samples between frames")
     n_mels: int = Field(64, gt=0)
-    f_min: float = Field(0.0, ge=0, description="Hz")
-    f_max: float = Field(11025.0, gt=0, description="Hz")
+    f_min: int = Field(0, ge=0, description="Hz")
+    f_max: int = Field(11025, gt=0, description="Hz")
 
 
 class CodecSpec(Spec):
@@ -101,7 +101,7 @@ class MelAutoencoder(nn.Module):
         return self.reconstruct(x * self.latent_std + self.latent_mean)
 
     @torch.no_grad()
-    def track(self, z: Tensor, rate: float = 0.01) -> None:
+    def track(self, z: Tensor, rate: float = 0.05) -> None:
         """Move the latent statistics towards those of a training batch z (B, C, T)."""
         self.latent_mean.lerp_(z.mean(dim=(0, 2))[:, None].to(self.latent_mean), rate)
         deviation = (z - self.latent_mean).square().mean(dim=(0, 2)).sqrt()[:, None]
@@ -123,7 +123,7 @@ class MelCodec(nn.Module):
         self.autoencoder = MelAutoencoder(spec.mel.n_mels, spec.channels, spec.compression, spec.width)
         self.vocoder = Vocos(self.log_mel, spec.vocoder_width, spec.vocoder_depth)
         self.griffin_lim = GriffinLim(self.log_mel)
-        self.register_buffer("mel_config", torch.tensor(_numbers(spec.mel), dtype=torch.float64))
+        self.register_buffer("mel_config", torch.tensor(_numbers(spec.mel)))
         self.register_load_state_dict_pre_hook(_same_mel)
 
     @property
@@ -162,13 +162,13 @@ class MelCodec(nn.Module):
         return [Audio(wave, self.rate) for wave in vocoder(log_mel)[:, :samples]]
 
 
-def _numbers(mel: MelSpec) -> list[float]:
-    return [float(value) for value in mel.model_dump().values()]
+def _numbers(mel: MelSpec) -> list[int]:
+    return list(mel.model_dump().values())
 
 
 def _same_mel(codec: MelCodec, state: Mapping[str, Tensor], prefix: str, *_: Any) -> None:
     """Raises ModelError when weights were trained on another mel spectrogram than the codec computes."""
     theirs = state.get(prefix + "mel_config")
     if theirs is not None and theirs.tolist() != _numbers(codec.spec.mel):
-        values = ", ".join(f"{k}={v:g}" for k, v in zip(MelSpec.model_fields, theirs.tolist(), strict=False))
+        values = ", ".join(f"{k}={v}" for k, v in zip(MelSpec.model_fields, theirs.tolist(), strict=False))
         raise ModelError(f"codec weights were made for the mel spectrogram {values}; set codec.mel to these values")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -20,13 +21,14 @@ from multidiff.audio.objectives import AutoencoderObjective, VocoderObjective
 from multidiff.errors import InputError
 from multidiff.modality import Batch, Example, Given, Objective, Spec
 
-MAX_SECONDS = 60.0
+MIN_SECONDS, MAX_SECONDS = 0.05, 60.0
+"""Durations that can be generated. Far beyond the clips of the training data (5 s) quality falls."""
 
 
 class AudioOptions(Spec):
     """What can be asked of a generated sound."""
 
-    seconds: float = Field(4.0, ge=0.05, le=MAX_SECONDS, description="duration")
+    seconds: float = Field(4.0, ge=MIN_SECONDS, le=MAX_SECONDS, description="duration")
 
 
 class AudioModality:
@@ -74,8 +76,9 @@ class AudioModality:
     ) -> tuple[Given, AudioOptions]:
         place = completion.gap(audio, task_options)
         options = self._lasting(max(audio.samples.shape[1], place.stop) / audio.rate, options)
-        known = completion.given(audio, place, codec)
-        return known, options
+        return replace(
+            completion.given(audio, place, codec), condition=self.extra_condition(codec, options, 1)
+        ), options
 
     def merge(self, generated: Audio, audio: Audio, given: Given) -> Audio:
         return completion.merge(generated, audio, given.context)
@@ -85,20 +88,19 @@ class AudioModality:
         return self._lasting(audio.seconds, options)
 
     def metrics(self, real: Sequence[Audio], generated: Sequence[Audio]) -> dict[str, float]:
-        from multidiff.audio import metrics
+        from multidiff.audio.metrics import metrics
 
-        return metrics.compare(real, generated)
+        return metrics(real, generated)
 
     def plot(self, audio: Audio, path: str | Path, title: str = "") -> Path:
-        from multidiff.audio import plot
+        from multidiff.audio.plot import plot
 
-        return plot.save(audio, path, title)
+        return plot(audio, path, title)
 
     def _lasting(self, seconds: float, options: AudioOptions) -> AudioOptions:
-        shortest = 0.05
-        if not shortest <= seconds <= MAX_SECONDS:
+        if not MIN_SECONDS <= seconds <= MAX_SECONDS:
             raise InputError(
-                f"a sound of {seconds:.2f} s; this can be done with {shortest:g} to {MAX_SECONDS:g} s, cut it"
+                f"{seconds:.2f} s of sound; the model makes {MIN_SECONDS:g} to {MAX_SECONDS:g} s, cut the given sound"
             )
         return options.model_copy(update={"seconds": seconds})
 

@@ -34,7 +34,8 @@ class AmplitudePrior(nn.Module):
         self.register_buffer("inverse", torch.linalg.pinv(filters), persistent=False)
 
     def forward(self, log_mel: Tensor) -> Tensor:
-        return (self.inverse @ log_mel.float().exp()).abs().clamp(min=1e-5)
+        with torch.autocast(log_mel.device.type, enabled=False):
+            return (self.inverse @ log_mel.float().exp()).abs().clamp(min=1e-5)
 
 
 class Vocos(nn.Module):

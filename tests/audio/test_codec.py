@@ -1,0 +1,96 @@
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from multidiff.audio.codec import CodecSpec, MelCodec, MelSpec
+from multidiff.audio.media import Audio
+from multidiff.audio.objectives import AutoencoderObjective
+from multidiff.errors import ModelError
+
+SMALL = CodecSpec(width=32, channels=8, vocoder_width=32, vocoder_depth=2)
+
+
+@pytest.fixture(scope="module")
+def codec() -> MelCodec:
+    torch.manual_seed(0)
+    return MelCodec(SMALL).eval()
+
+
+def chord(seconds: float, rate: int = 22050, channels: int = 1) -> Audio:
+    time = np.arange(round(seconds * rate)) / rate
+    wave = sum(np.sin(2 * np.pi * f * time) for f in (220, 550, 1300)) * 0.2 * np.exp(-time)
+    return Audio(np.tile(wave.astype(np.float32), (channels, 1)), rate)
+
+
+def rows(codec: MelCodec, seconds: float = 2.5) -> dict[str, torch.Tensor]:
+    wave = codec.wave(chord(seconds))
+    return {
+        "mel": codec.log_mel(wave[None]).half(),
+        "wave": (wave[None] * 32767).short(),
+        "samples": torch.tensor([len(wave)]),
+    }
+
+
+@pytest.mark.parametrize("seconds", [0.05, 0.5, 1.2345, 3.0])
+def test_decoding_returns_exactly_the_samples_asked_for(codec, seconds):
+    x = codec.encode([chord(seconds, rate=16000, channels=2)])
+    samples = round(seconds * 22050)
+    assert x.shape == (1, 8, codec.length(samples))
+    (sound,) = codec.decode(x, SimpleNamespace(seconds=seconds))
+    assert (sound.rate, sound.channels, sound.samples.shape[1]) == (22050, 1, samples)
+
+
+def test_griffin_lim_is_the_vocoder_without_weights():
+    codec = MelCodec(SMALL.model_copy(update={"vocoder": "griffin-lim"}))
+    (sound,) = codec.decode(codec.encode([chord(0.5)]), SimpleNamespace(seconds=0.5))
+    assert sound.samples.shape == (1, 11025)
+    assert np.isfinite(sound.samples).all()
+
+
+def test_sounds_of_different_lengths_share_a_batch_padded_with_silence(codec):
+    short, long = chord(1.0), chord(2.0)
+    padded = Audio(np.pad(short.samples, ((0, 0), (0, 22050))), 22050)
+    assert torch.equal(codec.encode([short, long]), codec.encode([padded, long]))
+
+
+def test_the_latent_statistics_standardise_x(codec):
+    mel = codec.log_mel(codec.wave(chord(2.0))[None])
+    plain = codec.autoencoder.encode(mel)
+    other = MelCodec(SMALL)
+    other.load_state_dict(codec.state_dict())
+    other.autoencoder.latent_mean.fill_(0.5)
+    other.autoencoder.latent_std.fill_(2.0)
+    assert torch.allclose(other.autoencoder.encode(mel), (plain - 0.5) / 2)
+    assert torch.allclose(other.autoencoder.decode((plain - 0.5) / 2), codec.autoencoder.decode(plain), atol=1e-4)
+
+
+def test_weights_of_another_mel_spectrogram_are_refused(codec):
+    other = MelCodec(SMALL.model_copy(update={"mel": MelSpec(hop=200)}))
+    with pytest.raises(ModelError, match=r"hop=256.*set codec\.mel"):
+        other.load_state_dict(codec.state_dict())
+
+
+def test_the_autoencoder_overfits_one_sound_and_its_latents_get_unit_variance():
+    torch.manual_seed(0)
+    codec = MelCodec(SMALL)
+    objective, generator = AutoencoderObjective(codec), torch.Generator().manual_seed(0)
+    row = rows(codec)
+    before = objective.validate(row, generator)
+    optimizer = torch.optim.Adam(codec.autoencoder.parameters(), lr=3e-3)
+    for _ in range(60):
+        for group, loss in objective.losses(row, generator):
+            assert group in objective.groups
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    after = objective.validate(row, generator)
+    assert after["mel_l1"] < 0.5 * before["mel_l1"]
+    assert 0.4 < after["latent_std"] < 2.5
+
+
+def test_validation_is_a_function_of_its_rows(codec):
+    objective = AutoencoderObjective(codec)
+    first, second = (objective.validate(rows(codec), torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    assert first == second
