@@ -19,7 +19,7 @@ from multidiff.points.sampling import face_areas, sample_surface
 
 MESH_SAMPLES = 16_384
 MAX_GLB_POINTS = 65_536
-DEFAULT_COLOR = (86, 124, 178)
+PLAIN_COLOR = (86, 124, 178)
 OCTAHEDRON_VERTICES = np.array([[1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0], [0, 0, 1], [0, 0, -1]], np.float64)
 OCTAHEDRON_FACES = np.array([[0, 2, 4], [0, 5, 2], [0, 4, 3], [0, 3, 5], [1, 4, 2], [1, 2, 5], [1, 3, 4], [1, 5, 3]])
 MARK = "multidiff_octahedra"
@@ -122,7 +122,8 @@ def _sample_meshes(meshes: list[Any]) -> Arrays:
 
 def _vertex_colors(mesh: Any) -> NDArray[np.floating] | None:
     """Colours (V, 3) of a mesh's vertices, looked up in its texture or material; None when it has none."""
-    from trimesh.visual.color import DEFAULT_COLOR as UNKNOWN  # what trimesh gives when the material is missing
+    from trimesh.visual.color import DEFAULT_COLOR
+    from trimesh.visual.material import SimpleMaterial
 
     visual = mesh.visual
     try:
@@ -137,7 +138,10 @@ def _vertex_colors(mesh: Any) -> NDArray[np.floating] | None:
     except Exception:  # a missing or foreign texture only costs the colours
         return None
     colors = np.asarray(colors)
-    if colors.shape[:1] != (len(mesh.vertices),) or (colors == UNKNOWN).all():
+    if colors.shape != (len(mesh.vertices), 4):
+        return None
+    # What trimesh makes up when a material or colour is missing is no colour.
+    if any((colors == made_up).all() for made_up in (DEFAULT_COLOR, SimpleMaterial().main_color)):
         return None
     return colors[:, :3].astype(np.float64)
 
@@ -208,7 +212,7 @@ def _write_glb(cloud: Arrays, path: Path, tags: Mapping[str, str]) -> None:
     radius = 0.6 * float(np.median(spacing)) or 0.004 * float(np.ptp(points, axis=0).max())
     vertices = points[:, None] + radius * OCTAHEDRON_VERTICES
     faces = OCTAHEDRON_FACES + 6 * np.arange(len(points))[:, None, None]
-    colors = np.full((len(points), 3), DEFAULT_COLOR, np.uint8) if cloud.colors is None else cloud.colors
+    colors = np.full((len(points), 3), PLAIN_COLOR, np.uint8) if cloud.colors is None else cloud.colors
     mesh = trimesh.Trimesh(
         vertices.reshape(-1, 3), faces.reshape(-1, 3), vertex_colors=np.repeat(colors, 6, axis=0), process=False
     )
