@@ -25,6 +25,8 @@ SILENCE = 2.0**-15
 
 ENCODINGS = {"wav": "PCM_16", "flac": "PCM_16", "ogg": "VORBIS", "mp3": "MPEG_LAYER_III"}
 TAGS = ("title", "comment", "software", "artist", "date", "genre")
+VORBIS_RATES = range(1, 192_001)
+"""libsndfile 1.2 crashes at Vorbis rates from 200 kHz on."""
 _BLOCK = 2**16
 
 
@@ -113,11 +115,16 @@ class Audio:
         """A whole file in one of `formats`.
 
         A sound beyond full scale is turned down as a whole, so nothing clips. Tags that the formats have no
-        field for are listed in the comment as `key=value`. Raises MediaError for NaN samples, and for a rate
-        or channel count that the format cannot hold.
+        field for are listed in the comment as `key=value`. Raises MediaError for no samples, NaN samples, and for
+        a rate or channel count that the format cannot hold.
         """
         import soundfile
 
+        cure = "save as wav, or resample to 44100 Hz stereo first"
+        if kind == "ogg" and self.rate not in VORBIS_RATES:
+            raise MediaError(f"ogg cannot hold {self!r}; {cure}")
+        if self.samples.size == 0:
+            raise MediaError("the sound has no samples; nothing was written")
         if not np.isfinite(self.samples).all():
             raise MediaError("the sound holds NaN or infinite samples; nothing was written")
         samples = (self.samples / max(self.peak, 1.0)).T
@@ -132,7 +139,6 @@ class Audio:
                 for start in range(0, len(samples), _BLOCK):
                     file.write(samples[start : start + _BLOCK])
         except soundfile.LibsndfileError as error:
-            cure = "save as wav, or resample to 44100 Hz stereo first"
             raise MediaError(f"{kind} cannot hold {self!r} ({error.error_string}); {cure}") from None
         return data.getvalue()
 

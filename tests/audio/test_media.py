@@ -277,9 +277,11 @@ def test_a_sound_nothing_can_be_done_with_is_refused(samples: np.ndarray, fault:
         usable(Audio(samples, RATE), "the given sound")
 
 
-def test_nan_is_never_written(tmp_path: Path) -> None:
-    with pytest.raises(MediaError, match="NaN"):
-        Audio(np.array([np.nan, 0.0]), RATE).save(tmp_path / "x.wav")
+@pytest.mark.parametrize(("samples", "fault"), [([np.nan, 0.0], "NaN"), ([], "no samples")])
+@pytest.mark.parametrize("kind", Audio.formats)
+def test_nan_and_nothing_are_never_written(samples: list[float], fault: str, kind: str, tmp_path: Path) -> None:
+    with pytest.raises(MediaError, match=fault):
+        Audio(np.array(samples), RATE).save(tmp_path / f"x.{kind}")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -288,6 +290,8 @@ def test_what_a_format_cannot_hold_is_told_with_a_cure(tmp_path: Path) -> None:
         tones(channels=5).save(tmp_path / "x.mp3")
     with pytest.raises(MediaError, match="cannot write 'flax', did you mean 'flac'"):
         tones().save(tmp_path / "x.flax")
+    with pytest.raises(MediaError, match=r"x\.ogg: ogg cannot hold"):  # libsndfile itself would crash
+        tones(384_000, 0.1).save(tmp_path / "x.ogg")
     assert list(tmp_path.iterdir()) == []
 
 
