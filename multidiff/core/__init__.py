@@ -15,7 +15,8 @@ Build (each table is dict[str, Method(make, summary, paper)]; `make` raises Valu
 Use:
 
     denoiser(x_t, t (B,), condition=None) -> Estimate(x0)
-    loss(denoiser, x0, noise, u, condition=None, weight=None) -> (loss (B,), log_snr (B,));  u = stratified(B, generator)
+    loss(denoiser, x0, noise, u, condition=None, weight=None) -> (loss (B,), log_snr (B,))
+    u = stratified(B, generator) -> (B,) uniform in [0, 1)
     by_log_snr(loss, log_snr, edges) -> (mean per bin, count per bin)
     noise = SeededNoise(seeds, event_shape, dtype=torch.float32, device="cpu");  noise(step, stream=0) -> (B, *event)
     states(denoiser, sampler, times, noise, condition=None, x=None) -> Iterator[State(x, t, step, history; x0)]

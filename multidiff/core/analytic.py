@@ -45,10 +45,8 @@ class MixtureDenoiser:
         stds = self.stds.reshape(-1, *(1,) * (x_t.ndim - 1))
         variance = (alpha * stds) ** 2 + sigma**2
         centred = x_t[:, None] - alpha * self.means
-        energy = (centred**2 / variance + variance.log()).flatten(2).sum(2)
-        if (dims := self.means[0].numel()) > 1:
-            # variance is one number per component, its logarithm counts once for each element.
-            energy = (centred**2 / variance).flatten(2).sum(2) + dims * variance.flatten(2)[..., 0].log()
+        squares = (centred**2 / variance).flatten(2).sum(2)
+        energy = squares + self.means[0].numel() * variance.log().flatten(2).squeeze(2)
         share = torch.softmax(self.weights.log() - energy / 2, dim=1)
         x0 = self.means + alpha * stds**2 / variance * centred
         return Estimate((share.reshape(*share.shape, *(1,) * (x_t.ndim - 1)) * x0).sum(1))

@@ -17,8 +17,8 @@ from multidiff.core.noise import Noise
 from multidiff.core.sample import states
 from multidiff.core.samplers.step import Draw, Sampler, State
 
-KNOWN_STREAM = 1_000_003
-"""The stream of the noise on the known region, apart from all that a sampler draws."""
+KNOWN_STREAM = -1
+"""The stream of the noise on the known region; samplers draw from 0 up."""
 
 
 @dataclass(frozen=True)

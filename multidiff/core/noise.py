@@ -53,5 +53,5 @@ class SeededNoise:
     def _draw(self, seed: int, step: int, stream: int) -> Tensor:
         # A hash, because neighbouring seeds and steps must not give related or shared streams.
         digest = hashlib.blake2b(f"{seed}/{step}/{stream}".encode(), digest_size=8).digest()
-        generator = torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
+        generator = torch.Generator().manual_seed(int.from_bytes(digest, "little"))
         return torch.randn(self.event_shape, generator=generator)

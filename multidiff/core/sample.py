@@ -21,8 +21,9 @@ from multidiff.core.schedule import NoiseSchedule, expand
 def diffuse_forward(schedule: NoiseSchedule, state: State, s: Tensor, draw: Draw) -> State:
     """A draw from q(x_s | x_t) for s > t."""
     ratio = schedule.alpha(s) / schedule.alpha(state.t)
-    std = torch.sqrt(schedule.sigma(s) ** 2 - (ratio * schedule.sigma(state.t)) ** 2)
-    return State(expand(ratio, state.x) * state.x + expand(std, state.x) * draw(), s, state.step + 1)
+    variance = schedule.sigma(s) ** 2 - (ratio * schedule.sigma(state.t)) ** 2
+    x_s = expand(ratio, state.x) * state.x + expand(torch.sqrt(variance.clamp(min=0)), state.x) * draw()
+    return State(x_s, s, state.step + 1)
 
 
 def states(
@@ -40,7 +41,8 @@ def states(
     Raises ValueError when times holds fewer than two, or two equal neighbours.
     """
     times = times.double()
-    if len(times) < 2 or bool((times[1:] == times[:-1]).flatten(1).all(1).any() if times.ndim > 1 else 0):
+    changes = times.reshape(len(times), -1).diff(dim=0)
+    if not len(changes) or bool((changes == 0).all(1).any()):
         raise ValueError("times must hold at least two entries and no equal neighbours")
     if x is None:
         start = noise(0)

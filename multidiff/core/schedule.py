@@ -103,7 +103,8 @@ class Linear(NoiseSchedule):
         return -half_beta * alpha, half_beta * alpha**2 / sigma
 
     def _inverse(self, log_snr: Tensor) -> Tensor:
-        minus_log_alpha = F.softplus(-2 * log_snr) / 2
+        # Bounded, because an infinite log-SNR would end in inf/inf instead of t = 1.
+        minus_log_alpha = F.softplus(-2 * log_snr.clamp(min=-300.0)) / 2
         p = self.beta_min / 2
         return 2 * minus_log_alpha / (p + torch.sqrt(p * p + self.slope * minus_log_alpha))
 

@@ -57,7 +57,7 @@ def linspace() -> Grid:
     """Levels equally spaced from N to 1, both included (a single step: N)."""
     return _counted(
         lambda schedule, steps: _from_levels(
-            schedule, torch.linspace(schedule.levels, 1, steps, dtype=torch.float64).round()
+            schedule, 1 + torch.linspace(schedule.levels - 1, 0, steps, dtype=torch.float64).round()
         )
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from multidiff.core.method import Method
 from multidiff.core.samplers.ancestral import DDPM
 from multidiff.core.samplers.ddim import DDIM
-from multidiff.core.samplers.multistep import DPMSolver, SDEDPMSolver
+from multidiff.core.samplers.multistep import DPMSolver, Rule, SDEDPMSolver
 from multidiff.core.samplers.ode import Euler, Heun
 from multidiff.core.samplers.step import Draw, Sampler, State, Transition
 
@@ -14,12 +14,12 @@ def _first_order() -> DPMSolver:
     return DPMSolver(order=1)
 
 
-def _second_order(rule: str = "midpoint") -> DPMSolver:
-    return DPMSolver(order=2, rule=rule)  # type: ignore[arg-type]
+def _second_order(rule: Rule = "midpoint") -> DPMSolver:
+    return DPMSolver(order=2, rule=rule)
 
 
-def _third_order(rule: str = "midpoint", published: bool = False) -> DPMSolver:
-    return DPMSolver(order=3, rule=rule, published=published)  # type: ignore[arg-type]
+def _third_order(published: bool = False) -> DPMSolver:
+    return DPMSolver(order=3, published=published)
 
 
 SAMPLERS: dict[str, Method] = {

@@ -33,6 +33,8 @@ from multidiff.core.denoiser import Condition, Denoiser
 from multidiff.core.samplers.step import Draw, State, Transition
 from multidiff.core.schedule import NoiseSchedule, expand
 
+Rule = Literal["midpoint", "heun"]
+
 
 @dataclass(frozen=True)
 class DPMSolver:
@@ -43,7 +45,7 @@ class DPMSolver:
     """
 
     order: int = 2
-    rule: Literal["midpoint", "heun"] = "midpoint"
+    rule: Rule = "midpoint"
     published: bool = False
 
     def __post_init__(self) -> None:

@@ -1,0 +1,129 @@
+import math
+
+import pytest
+import torch
+
+from multidiff.core import (
+    LOSSES,
+    PARAMETERIZATIONS,
+    TIMES,
+    DiffusionLoss,
+    NetworkDenoiser,
+    by_log_snr,
+    make,
+    stratified,
+)
+from tests.core.exact import PAIRS, ExactNetwork, mixture, schedule
+
+GENERATOR = torch.Generator().manual_seed(0)
+X0, NOISE = (torch.randn(6, 3, 4, dtype=torch.float64, generator=GENERATOR) for _ in range(2))
+U = torch.linspace(0.05, 0.95, 6, dtype=torch.float64)
+
+
+def network(x, log_snr, condition):
+    return torch.tanh(2 * x) + 0.1 * log_snr.reshape(-1, 1, 1)
+
+
+def loss_of(weighting, times=None):
+    return DiffusionLoss(weighting, times or make(TIMES, "uniform"))
+
+
+@pytest.mark.parametrize(("name", "parameterization"), PAIRS)
+def test_the_simple_loss_is_the_predictions_own_mean_squared_error(name, parameterization):
+    s, p = schedule(name), make(PARAMETERIZATIONS, parameterization)
+    loss, _ = loss_of(make(LOSSES, "simple"))(NetworkDenoiser(network, s, p), X0, NOISE, U)
+    t = 1 - U
+    x_t = s.diffuse(X0, NOISE, t)
+    prediction = network(x_t * p.input_scale(s, t)[:, None, None], s.log_snr(t), {})
+    error = prediction - p.target(s, X0, NOISE, t)
+    torch.testing.assert_close(loss, error.square().mean((1, 2)))
+
+
+@pytest.mark.parametrize("weighting", ["simple", "min-snr", "edm"])
+@pytest.mark.parametrize(("name", "parameterization"), PAIRS)
+def test_every_loss_is_its_weight_times_the_error_of_the_data(name, parameterization, weighting):
+    s, p = schedule(name), make(PARAMETERIZATIONS, parameterization)
+    denoiser = NetworkDenoiser(network, s, p)
+    loss, log_snr = loss_of(make(LOSSES, weighting))(denoiser, X0, NOISE, U)
+    t = 1 - U
+    snr = torch.exp(2 * s.log_snr(t))
+    weight = {"simple": p.factor(s, t), "min-snr": snr.clamp(max=5.0), "edm": snr + 1}[weighting]
+    error = (denoiser(s.diffuse(X0, NOISE, t), t).x0 - X0).square().mean((1, 2))
+    torch.testing.assert_close(loss, weight * error, rtol=1e-7, atol=1e-9)
+    torch.testing.assert_close(log_snr, s.log_snr(t))
+
+
+@pytest.mark.parametrize(
+    ("name", "parameterization", "weighting"),
+    # The score itself is infinite at the clean end, so its plain error is too.
+    [(*pair, weighting) for pair in PAIRS for weighting in LOSSES if (pair[1], weighting) != ("score", "simple")],
+)
+def test_losses_and_gradients_are_finite_from_the_cleanest_to_the_noisiest_time(name, parameterization, weighting):
+    s, p = schedule(name), make(PARAMETERIZATIONS, parameterization)
+    gain = torch.ones((), requires_grad=True)
+    denoiser = NetworkDenoiser(lambda x, log_snr, condition: gain * x, s, p)
+    u = torch.tensor([0.0, 1e-6, 0.5, 1 - 1e-6, 1 - 2**-24], dtype=torch.float64)
+    loss, _ = loss_of(make(LOSSES, weighting))(denoiser, X0[:5].float(), NOISE[:5].float(), u)
+    loss.sum().backward()
+    assert bool(loss.isfinite().all())
+    assert bool(gain.grad.isfinite())
+
+
+def test_the_exact_denoiser_has_no_less_loss_than_no_network_can_beat():
+    s, p = schedule("cosine"), make(PARAMETERIZATIONS, "velocity")
+    d = mixture(s)
+    pick = torch.multinomial(d.weights, 4000, replacement=True, generator=GENERATOR)
+    x0 = d.means[pick] + d.stds[pick, None] * torch.randn(4000, 2, dtype=torch.float64, generator=GENERATOR)
+    noise = torch.randn(4000, 2, dtype=torch.float64, generator=GENERATOR)
+    u = stratified(4000, GENERATOR)
+    exact = ExactNetwork(d, p)
+    means = [
+        loss_of(make(LOSSES, "simple"))(
+            NetworkDenoiser(lambda x, log_snr, c, bias=bias: exact(x, log_snr, c) + bias, s, p), x0, noise, u
+        )[0].mean()
+        for bias in (0.0, -0.2, 0.2)
+    ]
+    assert means[0] < min(means[1:])
+
+
+def test_known_and_weightless_elements_are_left_out():
+    s, p = schedule("cosine"), make(PARAMETERIZATIONS, "data")
+    loss = loss_of(make(LOSSES, "simple"))
+    denoiser = NetworkDenoiser(lambda x, log_snr, condition: torch.zeros_like(x), s, p)
+    mask, weight = torch.zeros(6, 1, 4), torch.ones(6, 1, 4)
+    mask[..., 0], weight[..., 3] = 1, 0
+    result, _ = loss(denoiser, X0, NOISE, U, {"mask": mask, "known": X0}, weight)
+    torch.testing.assert_close(result, X0[..., 1:3].square().mean((1, 2)))
+    nothing, _ = loss(denoiser, X0, NOISE, U, {"mask": torch.ones(6, 1, 4), "known": X0})
+    assert nothing.tolist() == [0.0] * 6
+
+
+def test_a_clamp_does_not_stop_the_gradient_of_training():
+    s, p = schedule("cosine"), make(PARAMETERIZATIONS, "data")
+    gain = torch.tensor(50.0, requires_grad=True)
+    denoiser = NetworkDenoiser(lambda x, log_snr, condition: gain * x, s, p, lambda x0: x0.clamp(-1, 1))
+    loss_of(make(LOSSES, "simple"))(denoiser, X0, NOISE, U)[0].sum().backward()
+    assert gain.grad.abs() > 1
+
+
+def test_distributions_of_time_are_what_they_say():
+    u = stratified(20_000, GENERATOR)
+    s = schedule("flow")
+    assert u.min() >= 0
+    assert u.max() < 1
+    t = make(TIMES, "uniform")(u, s)
+    assert float(t.mean()) == pytest.approx(0.5, abs=1e-3)
+    assert t.min() > 0
+    t = make(TIMES, "logitnormal", {"mean": 0.5, "std": 0.8})(u, s)
+    assert float(torch.logit(t).mean()) == pytest.approx(0.5, abs=0.01)
+    assert float(torch.logit(t).std()) == pytest.approx(0.8, abs=0.01)
+    log_sigma = -s.log_snr(make(TIMES, "lognormal")(u, s))
+    assert float(log_sigma.mean()) == pytest.approx(-1.2, abs=0.01)
+    assert float(log_sigma.std()) == pytest.approx(1.2, abs=0.01)
+
+
+def test_losses_are_reported_by_bins_of_log_snr():
+    means, counts = by_log_snr(torch.tensor([1.0, 3.0, 5.0]), torch.tensor([-9.0, -math.inf, 1.5]), [-2.0, 0.0, 2.0])
+    assert counts.tolist() == [2, 0, 1, 0]
+    assert means[[0, 2]].tolist() == [2.0, 5.0]
+    assert bool(means[[1, 3]].isnan().all())
