@@ -2,7 +2,7 @@
 
 import torch
 
-from multidiff.audio.features import import_torchaudio
+from multidiff.torchaudio_door import import_torchaudio
 
 torch.set_num_threads(1)
 import_torchaudio()

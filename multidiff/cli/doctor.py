@@ -73,7 +73,7 @@ def _hardware() -> Iterator[Finding]:
 
 
 def _torchaudio() -> Finding:
-    from multidiff.audio.features import torchaudio_state
+    from multidiff.torchaudio_door import torchaudio_state
 
     return Finding("torchaudio", torchaudio_state())
 
