@@ -44,7 +44,7 @@ class SecondsEmbedding(nn.Module):
 
     def forward(self, seconds: Tensor) -> Tensor:
         # 20 radians per second at the highest frequency tell durations 0.05 s apart.
-        return self.mlp(sinusoidal(20.0 * seconds, self.features).flatten(1).to(self.mlp[0].weight.dtype))
+        return self.mlp(sinusoidal(20.0 * seconds, self.features).flatten(1).to(seconds))
 
 
 class LatentTransformer(nn.Module):

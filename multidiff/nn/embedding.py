@@ -43,4 +43,4 @@ class LogSNREmbedding(nn.Module):
     def forward(self, log_snr: Tensor) -> Tensor:
         bounded = log_snr.clamp(-LOG_SNR_BOUND, LOG_SNR_BOUND)
         # 50 spreads [-10, 10] over the range the geometric frequencies were made for.
-        return self.mlp(sinusoidal(50.0 * bounded, self.features).to(self.mlp[0].weight.dtype))
+        return self.mlp(sinusoidal(50.0 * bounded, self.features).to(next(self.mlp.parameters()).dtype))
