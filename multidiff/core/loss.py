@@ -13,6 +13,7 @@ and t is drawn by u uniform in [0, 1): `uniform`, `lognormal` (of sigma/alpha, K
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -59,13 +60,20 @@ def _normal(u: Tensor) -> Tensor:
     return torch.special.ndtri(u.double().clamp(min=1e-9))
 
 
+def _check_normal(mean: float, std: float) -> None:
+    if not (math.isfinite(mean) and 0 < std < math.inf):
+        raise ValueError(f"mean {mean} must be finite and std {std} positive")
+
+
 def lognormal(mean: float = -1.2, std: float = 1.2) -> Times:
     """log(sigma/alpha) normal."""
+    _check_normal(mean, std)
     return lambda u, schedule: schedule.inverse(-(mean + std * _normal(u)))
 
 
 def logitnormal(mean: float = 0.0, std: float = 1.0) -> Times:
     """log(t/(1 - t)) normal."""
+    _check_normal(mean, std)
     return lambda u, schedule: torch.sigmoid(mean + std * _normal(u))
 
 

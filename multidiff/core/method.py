@@ -41,5 +41,5 @@ def make(table: Mapping[str, Method], name: str, options: Mapping[str, Any] | No
             raise ValueError(f"{name}: unknown option '{option}'{_nearest(option, list(method.options))}")
     try:
         return method.make(**(options or {}))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
         raise ValueError(f"{name}: {error}") from None

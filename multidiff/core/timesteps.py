@@ -86,6 +86,9 @@ def karras(sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0) 
     if not 0 < sigma_min < sigma_max:
         raise ValueError(f"sigma_min {sigma_min} and sigma_max {sigma_max} must satisfy 0 < sigma_min < sigma_max")
 
+    if rho <= 0:
+        raise ValueError(f"rho {rho} must be positive")
+
     def grid(schedule: NoiseSchedule, steps: int) -> Tensor:
         own = -float(schedule.log_snr(torch.ones((), dtype=torch.float64)))
         high = sigma_max if own > math.log(sigma_max) else math.exp(own)

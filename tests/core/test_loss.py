@@ -127,3 +127,18 @@ def test_losses_are_reported_by_bins_of_log_snr():
     assert counts.tolist() == [2, 0, 1, 0]
     assert means[[0, 2]].tolist() == [2.0, 5.0]
     assert bool(means[[1, 3]].isnan().all())
+
+
+@pytest.mark.parametrize(
+    ("table", "name", "options"),
+    [
+        (TIMES, "lognormal", {"std": 0}),
+        (TIMES, "logitnormal", {"mean": "early"}),
+        (LOSSES, "min-snr", {"gamma": -1}),
+        (LOSSES, "edm", {"sigma_data": 0}),
+        (LOSSES, "minsnr", {}),
+    ],
+)
+def test_impossible_objectives_are_refused(table, name, options):
+    with pytest.raises(ValueError, match=name):
+        make(table, name, options)

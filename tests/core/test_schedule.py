@@ -87,5 +87,7 @@ def test_an_unknown_schedule_or_option_names_the_nearest():
         make(SCHEDULES, "cosin")
     with pytest.raises(ValueError, match="did you mean 'beta_max'"):
         make(SCHEDULES, "linear", {"beta_mx": 1.0})
+    with pytest.raises(ValueError, match="tabulated: "):
+        make(SCHEDULES, "tabulated", {"power": 0})
     with pytest.raises(ValueError, match="linear: "):
         make(SCHEDULES, "linear", {"beta_max": "high"})
