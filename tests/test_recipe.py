@@ -83,7 +83,7 @@ def test_a_resolved_recipe_reads_back_equal(tmp_path: Path) -> None:
     ],
 )
 def test_a_broken_recipe_gives_one_clear_error(tmp_path: Path, text: str, said: str) -> None:
-    with pytest.raises(RecipeError, match="r.yaml") as caught:
+    with pytest.raises(RecipeError, match=r"r\.yaml") as caught:
         recipe.load(write(tmp_path, text))
     assert said in str(caught.value)
 
