@@ -28,7 +28,9 @@ class PointOptions(Spec):
 class CompletePart(Spec):
     """A part is given, the whole shape is wanted."""
 
-    known: int = Field(128, ge=16, le=16_384, description="given points the model looks at, evenly spread; all are kept")
+    known: int = Field(
+        128, ge=16, le=16_384, description="given points shown to the model, evenly spread; all are kept"
+    )
 
 
 class Observation(NamedTuple):
@@ -122,9 +124,9 @@ class Points:
         return PointOptions(points=len(media))
 
     def metrics(self, real: Sequence[PointCloud], generated: Sequence[PointCloud]) -> dict[str, float]:
-        from multidiff.points.metrics import compare
+        from multidiff.points.metrics import metrics
 
-        return compare(real, generated)
+        return metrics(real, generated)
 
     def plot(self, media: PointCloud, path: str | Path, title: str = "") -> Path:
         from multidiff.points.plot import plot

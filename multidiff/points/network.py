@@ -10,11 +10,11 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
 from multidiff.modality import Condition, Spec
+from multidiff.nn.attention import AdaptiveNorm, FeedForward
 from multidiff.nn.embedding import LogSNREmbedding
 from multidiff.nn.latent_transformer import LatentTransformer
 
@@ -46,9 +46,9 @@ class PointNetwork(nn.Module):
     def __init__(self, spec: PointNetworkSpec) -> None:
         super().__init__()
         self.register_buffer("octaves", 2.0 ** torch.arange(spec.frequencies), persistent=False)
-        self.point = nn.Linear(3 + 6 * spec.frequencies + 1, 2 * spec.dim)
-        self.level = nn.Linear(spec.condition_dim, 2 * spec.dim, bias=False)
-        self.embed = nn.Linear(2 * spec.dim, spec.dim)
+        self.embed = nn.Linear(3 + 6 * spec.frequencies + 1, spec.dim)
+        self.mix_norm = AdaptiveNorm(spec.dim, spec.condition_dim)
+        self.mix = FeedForward(spec.dim, expansion=2)
         self.log_snr = LogSNREmbedding(spec.condition_dim)
         self.prompt = nn.Linear(TEXT_DIM, spec.condition_dim)
         self.transformer = LatentTransformer(
@@ -78,9 +78,10 @@ class PointNetwork(nn.Module):
         if tokens is not None:
             tokens = tokens.to(x.dtype)
             level = level + self.prompt(_mean(tokens, tokens_mask))
+        h = self.embed(self.features(x, mask))
         # Which octaves carry a signal depends on the noise level, and what a point says on whether it is known.
-        hidden = F.gelu(self.point(self.features(x, mask)) + self.level(level)[:, None])
-        h = self.transformer(self.embed(hidden), level, tokens, tokens_mask)
+        normed, gate = self.mix_norm(h, level)
+        h = self.transformer(h + gate * self.mix(normed), level, tokens, tokens_mask)
         return self.output(self.norm(h))
 
 

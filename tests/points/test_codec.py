@@ -42,9 +42,7 @@ def test_a_parts_frame_depends_on_the_part_alone() -> None:
 def test_a_part_is_seen_the_same_wherever_it_stands_and_whatever_its_unit() -> None:
     points, seen = box(), torch.ones(2, 400, dtype=torch.bool)
     moved = 1000 * points + torch.tensor([10.0, -20.0, 30.0])
-    torch.testing.assert_close(
-        frame_of_part(moved, seen).enter(moved), frame_of_part(points, seen).enter(points)
-    )
+    torch.testing.assert_close(frame_of_part(moved, seen).enter(moved), frame_of_part(points, seen).enter(points))
 
 
 @pytest.mark.parametrize("degrees", [3.0, 30.0, 87.0, 150.0])
@@ -60,7 +58,9 @@ def test_a_box_is_seen_upright() -> None:
     turned = turn(box(), torch.full((2,), math.radians(24.0), dtype=torch.float64))
     x = frame_of_part(turned, torch.ones(2, 400, dtype=torch.bool)).enter(turned)
     extent = (x.amax(1) - x.amin(1))[:, [0, 2]].sort(dim=1).values
-    torch.testing.assert_close(extent[:, 1] / extent[:, 0], torch.full((2,), 2.0, dtype=torch.float64), rtol=0.03, atol=0)
+    torch.testing.assert_close(
+        extent[:, 1] / extent[:, 0], torch.full((2,), 2.0, dtype=torch.float64), rtol=0.03, atol=0
+    )
 
 
 def test_decode_undoes_encode_up_to_position_and_size() -> None:
