@@ -221,6 +221,8 @@ def _overridden(values: Mapping[str, Any], overrides: Sequence[str]) -> dict[str
             value = yaml.safe_load(text)
         except yaml.YAMLError:
             value = text
+        if key == "data" and not isinstance(value, Mapping):
+            key = "data.root"  # keeps the other keys of the section
         for part in reversed(key.split(".")):
             value = {part: value}
         result = merge(result, value)

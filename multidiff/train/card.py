@@ -46,10 +46,10 @@ def markdown(recipe: Recipe, pack: Pack, step: int, seconds: float, val: list[di
         f"- recipe: `recipe.yaml` (hash {recipe.hash})",
     ]
     if skipped:
-        lines += [f"- skipped: {len(skipped)} files that could not be used"]
-        lines += [f"  - {source}: {reason}" for source, reason in skipped[:20]]
+        lines += [f"- skipped: {len(skipped)} files that cannot be used"]
+        lines += [f"  - {reason}" for _, reason in skipped[:20]]
     if val:
-        lines += ["", f"Validation of the averaged weights, on fixed noise ({validating}):", ""]
+        lines += ["", "Validation of the averaged weights, on fixed noise:", ""]
         first, last = val[0], val[-1]
         lines += [f"| | step {first['step']} | step {last['step']} |", "| --- | --- | --- |"]
         lines += [

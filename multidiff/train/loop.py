@@ -28,6 +28,7 @@ from multidiff.errors import InputError, MultidiffError
 from multidiff.modality import Objective
 from multidiff.recipe import TrainSpec
 from multidiff.train.pack import Rows
+from multidiff.weights import choose_device
 
 
 @dataclass(frozen=True)
@@ -40,18 +41,18 @@ class Record:
     lr: float
 
 
-def accelerator_for(device: str | None, precision: str) -> Accelerator:
-    """Accelerate on `device` (None: the best there is) in `precision`; auto is bf16 on a GPU that has it, else fp32.
+def accelerator_for(device: str, precision: str) -> Accelerator:
+    """Accelerate on a device (auto: the best there is) in a precision; auto is bf16 on a GPU that has it, else fp32.
 
     Raises InputError for a device that is not there.
     """
     # Accelerate keeps one state per process; without this a second run could not choose another precision.
     AcceleratorState._reset_state(reset_partial_state=True)
-    if device and device.startswith("cuda"):
-        if not torch.cuda.is_available():
-            raise InputError(f"device {device}: torch sees no CUDA GPU here; use --device cpu")
-        torch.cuda.set_device(torch.device(device).index or 0)
+    if choose_device(device).index is not None:
+        torch.cuda.set_device(choose_device(device))
     on_gpu = device != "cpu" and torch.cuda.is_available()
+    if precision == "fp16" and not on_gpu:
+        raise InputError("train.precision: fp16 needs a GPU; use fp32 or auto")
     if precision == "auto":
         precision = "bf16" if on_gpu and torch.cuda.is_bf16_supported() else "fp32"
     return Accelerator(cpu=device == "cpu", mixed_precision="no" if precision == "fp32" else precision)
@@ -67,6 +68,16 @@ def learning_rate(step: int, spec: TrainSpec) -> float:
 def stream(*key: int) -> int:
     """A 64-bit seed that is a function of `key`, for example (seed, step)."""
     return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def seed_dropout(seed: int, device: torch.device) -> None:
+    """Seed the streams that layers without a generator draw from.
+
+    `torch.manual_seed` would do, but takes a millisecond where CUDA is not in use.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
 
 
 @lru_cache(maxsize=4)
@@ -104,7 +115,7 @@ class Training:
             synchronize(module, accelerator)
             if spec.compile:
                 module.compile()
-        self.optimizers = {name: accelerator.prepare(optimizer(module, spec)) for name, module in self.groups.items()}
+        self.optimizers = {name: optimizer(module, spec) for name, module in self.groups.items()}
         self.ema = {name: EMA(module, spec.ema) for name, module in self.groups.items()}
         self.step = 0
 
@@ -155,20 +166,25 @@ class Training:
         spec, world, rank = self.spec, self.accelerator.num_processes, self.accelerator.process_index
         chosen = items(self.step * spec.accumulate + part, spec.batch, len(rows), spec.seed)[rank::world]
         seed = stream(spec.seed, self.step, part, rank)
-        torch.manual_seed(seed)
+        seed_dropout(seed, self.accelerator.device)
         generator = torch.Generator().manual_seed(seed)
         yield from self.objective.losses(rows.take(chosen, self.accelerator.device), generator)
 
     def _update(self, group: str, lr: float) -> Tensor:
         """One optimiser step of a group; returns the norm of its gradient before clipping."""
-        optimizer = self.optimizers[group]
+        optimizer, scaler = self.optimizers[group], self.accelerator.scaler
         parameters = [p for p in self.groups[group].parameters() if p.grad is not None]
         average_gradients(parameters, self.accelerator)
-        self.accelerator.unscale_gradients(optimizer)
+        if scaler:
+            scaler.unscale_(optimizer)
         norm = nn.utils.clip_grad_norm_(parameters, self.spec.clip)
         for parameter_group in optimizer.param_groups:
             parameter_group["lr"] = lr
-        optimizer.step()
+        if scaler:
+            scaler.step(optimizer)
+            scaler.update()
+        else:
+            optimizer.step()
         self.ema[group].update(self.groups[group])
         return norm
 

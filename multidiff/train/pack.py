@@ -25,7 +25,6 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-import multidiff
 from multidiff import dataset, files, registry, text
 from multidiff.errors import InputError, MediaError, MultidiffError
 from multidiff.modality import Example, Modality
@@ -34,8 +33,8 @@ from multidiff.recipe import Recipe
 FORMAT = 1
 SPLITS = ("train", "val")
 SUFFIXES = (".pack", ".safetensors")
-CODE = ("media", "data", "codec", "synth", "modality")
-"""Rooms of a medium whose code decides what a pack holds."""
+NOT_DATA = ("network", "metrics", "plot")
+"""Rooms of a medium whose code has no say in what a pack holds."""
 
 
 @dataclass(frozen=True)
@@ -130,8 +129,9 @@ def listing(folder: Path) -> Iterator[tuple[str, int, int]]:
 def code(modality: Modality) -> str:
     """A hash of the medium's source that prepares data, so that a pack never outlives the code that made it."""
     folder = Path(inspect.getfile(type(modality))).parent
-    sources = [path.read_bytes() for room in CODE if (path := folder / f"{room}.py").is_file()]
-    return hashlib.sha256(b"".join([multidiff.__version__.encode(), *sources])).hexdigest()[:12]
+    rooms = [path for path in sorted(folder.glob("*.py")) if path.stem not in NOT_DATA]
+    sources = [path.read_bytes() for path in (*rooms, Path(dataset.__file__))]
+    return hashlib.sha256(b"".join(sources)).hexdigest()[:12]
 
 
 def prepare(recipe: Recipe, codec: Any, path: Path, tick: Callable[[int], None] = lambda count: None) -> Path:
@@ -187,8 +187,8 @@ def nothing_left(recipe: Recipe) -> InputError:
     roots = ", ".join(recipe.data.root)  # type: ignore[attr-defined]
     if not dataset.SKIPPED.items:
         return InputError(f"{roots}: no training item; check data.where, data.val and the column 'split'")
-    source, reason = dataset.SKIPPED.items[0]
-    return InputError(f"{roots}: none of {len(dataset.SKIPPED)} items can be used; the first: {source}: {reason}")
+    _, reason = dataset.SKIPPED.items[0]
+    return InputError(f"{roots}: none of {len(dataset.SKIPPED)} items can be used; the first: {reason}")
 
 
 def embed(captions: Sequence[str], recipe: Recipe, chunk: int = 64) -> tuple[Tensor, Tensor]:
@@ -227,6 +227,4 @@ def check(pack: Pack, recipe: Recipe, path: str) -> None:
     for filter_name in ("where", "val"):
         asked = wanted["data"].get(filter_name)
         if asked and asked != pack.info["data"].get(filter_name):
-            raise InputError(
-                f"{path}: data.{filter_name} was applied when it was prepared; prepare it again to change it"
-            )
+            raise InputError(f"{path}: data.{filter_name} was fixed when it was prepared; prepare it again")

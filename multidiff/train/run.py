@@ -92,13 +92,22 @@ def objective(built: Model, data: Pack) -> Objective:
     return known[name]
 
 
+def report_skipped(data: Pack, console: Console, most: int = 10) -> None:
+    """Count the files that could not be used and name the first; the model card lists more."""
+    skipped = data.info["skipped"]
+    if skipped:
+        console.print(f"skipped {len(skipped)} files that cannot be used:", highlight=False)
+    for _, reason in skipped[:most]:
+        console.print(f"  {reason}", highlight=False, soft_wrap=True)
+
+
 def train(
     recipe: Recipe,
     out: str | Path | None = None,
     resume: bool = False,
     max_minutes: float | None = None,
     dry_run: bool = False,
-    device: str | None = None,
+    device: str = "auto",
 ) -> Path | None:
     """Train a recipe; returns the run folder (None after a dry run).
 
@@ -117,8 +126,7 @@ def train(
     seconds = checkpoint.load(target / STATE, run.training)["seconds"] if resume else 0.0
     if accelerator.is_main_process:
         folder.prepared(target, recipe)
-        for path, reason in run.pack.info["skipped"]:
-            console.print(f"skipped {path}: {reason}", highlight=False)
+        report_skipped(run.pack, console)
     loop(run, target, seconds, max_minutes, console)
     return target
 

@@ -98,7 +98,7 @@ class Toy:
                 for index in range(100 if split == "train" else 20):
                     angle = torch.pi * torch.rand((), generator=generator)
                     side = index % 2
-                    at = torch.stack([angle.cos() + 2 * side - 1, angle.sin() * (1 - 2 * side)])
+                    at = torch.stack([angle.cos() + 2 * side, angle.sin() * (1 - 2 * side) + 1])
                     yield Example(Point(at), CAPTIONS[side], source=str(index))
                 continue
             for entry in dataset.entries(root, Point.suffixes, data, split):
