@@ -24,7 +24,7 @@ class NetworkSpec(Spec):
     dim: int = Field(192, gt=0)
     depth: int = Field(6, gt=0)
     heads: int = Field(4, gt=0)
-    condition_dim: int = Field(128, gt=0, description="width of the vector that carries noise level and seconds")
+    condition_dim: int = Field(64, gt=0, description="width of the vector that carries noise level and seconds")
     expansion: int = Field(4, gt=0, description="of the feed-forward")
 
     @model_validator(mode="after")
