@@ -18,9 +18,7 @@ class Attention(nn.Module):
     tokens turn queries and keys in self-attention (rotary positions).
     """
 
-    def __init__(
-        self, dim: int, heads: int, context_dim: int | None = None, zero_output: bool = False
-    ) -> None:
+    def __init__(self, dim: int, heads: int, context_dim: int | None = None, zero_output: bool = False) -> None:
         super().__init__()
         self.heads = heads
         self.query = nn.Linear(dim, dim, bias=False)
@@ -58,9 +56,7 @@ class FeedForward(nn.Module):
 
     def __init__(self, dim: int, expansion: int = 4) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
-            nn.Linear(dim, expansion * dim), nn.GELU(), nn.Linear(expansion * dim, dim)
-        )
+        self.layers = nn.Sequential(nn.Linear(dim, expansion * dim), nn.GELU(), nn.Linear(expansion * dim, dim))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.layers(x)
