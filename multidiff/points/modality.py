@@ -11,6 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from multidiff.errors import MediaError
 from multidiff.modality import Batch, Example, Given, Objective, Spec
 from multidiff.points import data as datasets
 from multidiff.points.augment import PointTraining, training_batch
@@ -18,11 +19,13 @@ from multidiff.points.codec import Frame, PointCodec, PointCodecSpec, frame_of_p
 from multidiff.points.media import PointCloud
 from multidiff.points.network import PointNetwork, PointNetworkSpec
 
+MAX_POINTS = 131_072
+
 
 class PointOptions(Spec):
     """What can be asked of a cloud."""
 
-    points: int = Field(2048, ge=16, le=131_072, description="points to generate; any number, whatever the training")
+    points: int = Field(2048, ge=16, le=MAX_POINTS, description="points to generate; any number, whatever the training")
 
 
 class CompletePart(Spec):
@@ -99,7 +102,9 @@ class Points:
         x[:, :known] = frame.enter(part)
         mask = torch.zeros(1, total, 1)
         mask[:, :known] = 1
-        return Given(x, mask, context=Observation(frame, known, codec.spread)), PointOptions(points=total)
+        return Given(x, mask, context=Observation(frame, known, codec.spread)), options.model_copy(
+            update={"points": total}
+        )
 
     def merge(self, generated: PointCloud, media: PointCloud, given: Given) -> PointCloud:
         """Every given point with its colour, then the generated points where none is given, in the given unit.
@@ -120,7 +125,9 @@ class Points:
         return PointCloud(np.concatenate([media.points, points[added]]), colors)
 
     def options_of(self, media: PointCloud, options: PointOptions) -> PointOptions:
-        """As many points as the given cloud has."""
+        """As many points as the given cloud has. Raises MediaError for more than can be generated."""
+        if len(media) > MAX_POINTS:
+            raise MediaError(f"{len(media)} points are too many to edit; resample the cloud to at most {MAX_POINTS}")
         return PointOptions(points=len(media))
 
     def metrics(self, real: Sequence[PointCloud], generated: Sequence[PointCloud]) -> dict[str, float]:

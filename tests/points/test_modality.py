@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from multidiff import core
+from multidiff.errors import MediaError
 from multidiff.modality import Example
 from multidiff.points.augment import PointTraining
 from multidiff.points.codec import PointCodec, PointCodecSpec
@@ -207,3 +208,9 @@ def test_prepared_points_fit_the_unit_sphere_whatever_the_unit(codec: PointCodec
     assert points.shape == (512, 3)
     assert points.dtype == torch.float16
     assert points.float().norm(dim=1).max() == pytest.approx(1, abs=1e-3)
+
+
+def test_a_cloud_too_large_to_edit_is_refused() -> None:
+    media = PointCloud(np.random.default_rng(0).random((131_073, 3)))
+    with pytest.raises(MediaError, match="131073 points are too many to edit"):
+        POINTS.options_of(media, PointOptions())
