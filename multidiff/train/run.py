@@ -136,6 +136,7 @@ def loop(run: Run, target: Path, before: float, max_minutes: float | None, conso
     spec, training, main = run.recipe.train, run.training, run.accelerator.is_main_process
     log = Log(target, training.step) if main else None
     started = time.perf_counter()
+    validated = saved = -1
 
     def elapsed() -> float:
         return before + time.perf_counter() - started
@@ -144,6 +145,10 @@ def loop(run: Run, target: Path, before: float, max_minutes: float | None, conso
         return training.step % every == 0 or training.step == spec.steps
 
     def validate() -> None:
+        nonlocal validated
+        if validated == training.step:
+            return
+        validated = training.step
         if log:
             log.write("val", training.step, elapsed(), training.validate(run.val))
         run.accelerator.wait_for_everyone()
@@ -152,7 +157,6 @@ def loop(run: Run, target: Path, before: float, max_minutes: float | None, conso
         task = progress.add_task(run.recipe.name, total=spec.steps, completed=training.step, loss="")
         if training.step == 0:
             validate()
-        saved = -1
         for record in training.steps(run.train):
             figures = flat(record.losses, "loss") | {"lr": record.lr} | flat(record.grad_norms, "grad_norm")
             if log:
