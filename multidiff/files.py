@@ -12,6 +12,9 @@ from multidiff.errors import MediaError, MultidiffError
 
 MAX_BYTES = 2 * 1024**3
 
+_UMASK = os.umask(0)
+os.umask(_UMASK)
+
 
 def readable(path: str | Path, what: str, max_bytes: int = MAX_BYTES) -> Path:
     """The path of an existing, non-empty file of sane size.
@@ -61,6 +64,7 @@ def written_whole(path: str | Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
         yield temporary
+        temporary.chmod(0o666 & ~_UMASK)  # some writers make private files
         os.replace(temporary, path)
     except OSError as error:
         raise MultidiffError(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -53,14 +54,12 @@ class Model:
         modality: Modality,
         codec: nn.Module,
         network: nn.Module | None,
-        text_encoder: text.TextEncoder,
         precision: str = "auto",
     ) -> None:
         self.recipe = recipe
         self.modality = modality
         self.codec = codec
         self.network = network
-        self.text = text_encoder
         self.precision = precision
 
     def __repr__(self) -> str:
@@ -69,6 +68,11 @@ class Model:
     @property
     def name(self) -> str:
         return self.recipe.name
+
+    @cached_property
+    def text(self) -> text.TextEncoder:
+        """The prompt encoder, loaded when it is first used: training from a pack never needs it."""
+        return text.load(self.recipe.text.encoder, self.recipe.text.length)
 
     @property
     def parameters(self) -> int:

@@ -37,4 +37,5 @@ def modality(name: str) -> Modality:
     """The Modality called `name`. Raises InputError naming the nearest one."""
     if name not in MODALITIES:
         raise InputError(f"unknown modality '{name}'{did_you_mean(name, list(MODALITIES))}")
-    return load(MODALITIES[name])  # type: ignore[no-any-return]
+    result: Modality = load(MODALITIES[name])
+    return result

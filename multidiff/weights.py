@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from multidiff import recipe as recipes
-from multidiff import registry, text
+from multidiff import registry
 from multidiff.errors import InputError, ModelError, did_you_mean
 from multidiff.model import FORMAT, Model
 from multidiff.recipe import Recipe
@@ -50,7 +50,7 @@ def build(recipe: Recipe, device: str | torch.device = "cpu", seed: int | None =
         torch.manual_seed(recipe.train.seed if seed is None else seed)
         codec = modality.codec(recipe.codec)
         network = None if training_codec else modality.network(recipe.network, codec)
-    model = Model(recipe, modality, codec, network, text.load(recipe.text.encoder, recipe.text.length))
+    model = Model(recipe, modality, codec, network)
     weights = getattr(recipe.codec, "weights", "")
     if weights:
         _fill(codec, locate(weights), "codec", recipe)
@@ -80,8 +80,7 @@ def load(name: str | Path, device: str = "auto", precision: str = "auto") -> Mod
     _fill(codec, folder, "codec", recipe)
     if network is not None:
         _fill(network, folder, "network", recipe)
-    encoder = text.load(recipe.text.encoder, recipe.text.length)
-    model = _on(Model(recipe, modality, codec, network, encoder, precision), device)
+    model = _on(Model(recipe, modality, codec, network, precision), device)
     for module in filter(None, (model.codec, model.network)):
         module.eval().requires_grad_(False)
     return model

@@ -35,13 +35,8 @@ def command(
     path = recipes.find(recipe)
     if resume and out is None and path.name == "recipe.yaml":
         out = str(path.parent)
-    click.echo(
-        train(
-            recipes.load(path, overrides),
-            out=out,
-            resume=resume,
-            dry_run=dry_run,
-            max_minutes=max_minutes,
-            device=device,
-        )
+    run = train(
+        recipes.load(path, overrides), out=out, resume=resume, dry_run=dry_run, max_minutes=max_minutes, device=device
     )
+    if run is not None:
+        click.echo(run)
