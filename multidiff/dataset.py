@@ -135,3 +135,17 @@ def select(found: Sequence[Entry], spec: DataSpec, split: str) -> list[Entry]:
         and in_split(e.fields, e.path.name, split, spec.val, has_val)
     ]
     return chosen[: spec.limit]
+
+
+def credits(spec: DataSpec) -> dict[str, list[str]]:
+    """Licence -> authors, sorted, of the training items whose metadata says so (columns licence or license, and
+    author or creator): what a model card owes to those it learned from."""
+    found: dict[str, set[str]] = {}
+    for root in map(Path, spec.root):
+        rows = metadata(root.expanduser()) if root.expanduser().is_dir() else None
+        for entry in select([Entry(root, fields=row) for row in rows or []], spec, "train"):
+            licence = entry.fields.get("licence") or entry.fields.get("license")
+            if licence:
+                author = entry.fields.get("author") or entry.fields.get("creator") or ""
+                found.setdefault(licence, set()).update({author} - {""})
+    return {licence: sorted(authors, key=str.lower) for licence, authors in sorted(found.items())}

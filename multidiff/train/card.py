@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
+from multidiff import dataset
 from multidiff.recipe import Recipe
 from multidiff.train.pack import Pack
 
@@ -57,6 +58,9 @@ def markdown(recipe: Recipe, pack: Pack, step: int, seconds: float, val: list[di
             for name in last
             if name not in ("step", "seconds")
         ]
+    if owed := dataset.credits(recipe.data):  # type: ignore[arg-type]
+        lines += ["", "## Learned from", ""]
+        lines += [f"- {licence}{': ' * bool(authors)}{', '.join(authors)}" for licence, authors in owed.items()]
     return "\n".join([*lines, ""])
 
 
