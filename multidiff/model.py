@@ -23,7 +23,7 @@ from multidiff.errors import InputError, ModelError, did_you_mean
 from multidiff.files import folder as writable_folder
 from multidiff.files import written_whole
 from multidiff.modality import Modality, Spec
-from multidiff.recipe import MethodSpec, Recipe, SampleSpec, problems
+from multidiff.recipe import Recipe, SampleSpec, problems
 
 FORMAT = "1"
 """Version of the checkpoint layout, in the metadata of model.safetensors."""
@@ -95,13 +95,7 @@ class Model:
             raise ModelError(
                 f"{self.name}: holds a codec ({self.recipe.train.objective}) and no denoiser to sample from"
             )
-        diffusion = self.recipe.diffusion
-        return core.NetworkDenoiser(
-            network,
-            method(core.SCHEDULES, diffusion.schedule, "schedule"),
-            method(core.PARAMETERIZATIONS, diffusion.parameterization, "parameterization"),
-            clamp=self.modality.clamp,
-        )
+        return self.recipe.diffusion.denoiser(network, self.modality.clamp)
 
     def tokens(self, prompts: Sequence[str]) -> dict[str, Tensor]:
         """The condition that prompts make: `tokens` (B, L, D) and `tokens_mask` (B, L); empty without an encoder."""
@@ -144,8 +138,6 @@ class Model:
         sampling = _validated(
             SampleSpec, {**self.recipe.sample.model_dump(), **{k: v for k, v in chosen.items() if k in sampling_keys}}
         )
-        for table, spec in ((core.SAMPLERS, sampling.sampler), (core.GRIDS, sampling.grid)):
-            method(table, spec, "sampler" if table is core.SAMPLERS else "grid")
         options = _validated(
             self.modality.options,
             {
@@ -244,10 +236,10 @@ class Model:
         if self.text.dim and sampling.guidance != 1:
             null = self.tokens([sampling.negative])
             denoiser = core.ClassifierFree(denoiser, sampling.guidance, null, self.modality.clamp)
-        sampler = method(core.SAMPLERS, sampling.sampler, "sampler")
+        sampler = sampling.sampler.make(core.SAMPLERS)
         noise = core.SeededNoise([seed], shape, torch.float32, self.device)
         try:
-            times = method(core.GRIDS, sampling.grid, "grid")(denoiser.schedule, sampling.steps)
+            times = sampling.grid.make(core.GRIDS)(denoiser.schedule, sampling.steps)
         except ValueError as error:
             raise InputError(f"grid {sampling.grid.name}: {error}") from None
         if start is None:
@@ -293,14 +285,6 @@ class Model:
             with written_whole(folder / "README.md") as temporary:
                 temporary.write_text(card, "utf-8")
         return folder
-
-
-def method(table: dict[str, core.Method], spec: MethodSpec, what: str) -> Any:
-    """The method of a core table that a recipe names. Raises InputError naming the nearest."""
-    try:
-        return core.make(table, spec.name, dict(spec.options))
-    except ValueError as error:
-        raise InputError(f"{what}: {error}") from None
 
 
 def _keys(schema: type[Spec] | None) -> dict[str, None]:

@@ -9,14 +9,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, Field, SerializeAsAny, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    Field,
+    SerializeAsAny,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from torch import Tensor, nn
 
-from multidiff import registry
+from multidiff import core, registry
 from multidiff.errors import InputError, RecipeError, did_you_mean
 from multidiff.modality import Spec
 
@@ -25,7 +34,7 @@ RECIPES = Path(__file__).parent.parent / "recipes"
 
 class MethodSpec(Spec):
     """A method of the core by its name in the literature, with its own parameters: `cosine`, or
-    `{name: cosine, options: {s: 0.008}}`. The core's tables check name and options."""
+    `{name: cosine, options: {s: 0.008}}`."""
 
     name: str
     options: Mapping[str, float | int | bool | str | None] = Field({}, description="the method's own parameters")
@@ -35,14 +44,39 @@ class MethodSpec(Spec):
     def _bare_name(cls, value: Any) -> Any:
         return {"name": value} if isinstance(value, str) else value
 
+    def make(self, table: Mapping[str, core.Method]) -> Any:
+        """The method of a table of the core. Raises ValueError naming the nearest name or option."""
+        return core.make(table, self.name, self.options)
+
+
+def _of(table: Mapping[str, core.Method]) -> AfterValidator:
+    def made(spec: MethodSpec) -> MethodSpec:
+        spec.make(table)
+        return spec
+
+    return AfterValidator(made)
+
 
 class DiffusionSpec(Spec):
     """Forward process and training objective (`multidiff.core`)."""
 
-    schedule: MethodSpec = MethodSpec(name="cosine")
-    parameterization: MethodSpec = MethodSpec(name="velocity")
-    loss: MethodSpec = MethodSpec(name="simple")
-    times: MethodSpec = Field(MethodSpec(name="uniform"), description="distribution of t in training")
+    schedule: Annotated[MethodSpec, _of(core.SCHEDULES)] = MethodSpec(name="cosine")
+    parameterization: Annotated[MethodSpec, _of(core.PARAMETERIZATIONS)] = MethodSpec(name="velocity")
+    loss: Annotated[MethodSpec, _of(core.LOSSES)] = MethodSpec(name="simple")
+    times: Annotated[MethodSpec, _of(core.TIMES)] = Field(
+        MethodSpec(name="uniform"), description="distribution of t in training"
+    )
+
+    @model_validator(mode="after")
+    def _can_be_sampled(self) -> DiffusionSpec:
+        self.denoiser(nn.Identity())
+        return self
+
+    def denoiser(self, network: nn.Module, clamp: Callable[[Tensor], Tensor] = core.identity) -> core.NetworkDenoiser:
+        """A network with this process. Raises ValueError where its prediction cannot determine x0."""
+        schedule = self.schedule.make(core.SCHEDULES)
+        parameterization = self.parameterization.make(core.PARAMETERIZATIONS)
+        return core.NetworkDenoiser(network, schedule, parameterization, clamp)
 
 
 class TextSpec(Spec):
@@ -79,9 +113,9 @@ class TrainSpec(Spec):
 class SampleSpec(Spec):
     """Sampling defaults; each can be overridden where one samples."""
 
-    sampler: MethodSpec = MethodSpec(name="dpm++2m")
+    sampler: Annotated[MethodSpec, _of(core.SAMPLERS)] = MethodSpec(name="dpm++2m")
     steps: int = Field(20, gt=0, le=10_000)
-    grid: MethodSpec = MethodSpec(name="log-snr")
+    grid: Annotated[MethodSpec, _of(core.GRIDS)] = MethodSpec(name="log-snr")
     guidance: float = Field(3.0, ge=0, description="classifier-free scale s: 1 is off, 0 ignores the prompt")
     prompt: str = ""
     negative: str = ""
@@ -169,7 +203,8 @@ def problems(error: ValidationError, spec: type[BaseModel], place: str = "") -> 
         elif item["type"] == "missing":
             fault = "is missing"
         else:
-            fault = f"{item['msg'].removeprefix('Value error, ')} (got {item['input']!r})"
+            got = "" if isinstance(item["input"], Mapping) else f" (got {item['input']!r})"
+            fault = item["msg"].removeprefix("Value error, ") + got
         lines.append(f"{'.'.join(location)}: {fault}")
     return lines
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from multidiff import core
 from multidiff.errors import ModelError
 from multidiff.modality import Batch
-from multidiff.model import Model, method
+from multidiff.model import Model
 from multidiff.train.pack import Pack
 
 EDGES = tuple(-6 + 1.5 * i for i in range(9))
@@ -33,8 +33,8 @@ class DenoiserObjective:
         self.modality, self.codec, self.data = model.modality, model.codec, recipe.data
         self.groups: Mapping[str, nn.Module] = {"network": model.network}
         self.denoiser = model.denoiser()
-        weighting = method(core.LOSSES, recipe.diffusion.loss, "loss")
-        self.loss = core.DiffusionLoss(weighting, method(core.TIMES, recipe.diffusion.times, "times"))
+        weighting = recipe.diffusion.loss.make(core.LOSSES)
+        self.loss = core.DiffusionLoss(weighting, recipe.diffusion.times.make(core.TIMES))
         self.loss_at = core.DiffusionLoss(weighting, lambda t, schedule: t)
         self.drop = recipe.text.drop
         self.tokens, self.tokens_mask = pack.tokens.to(model.device), pack.tokens_mask.to(model.device)
