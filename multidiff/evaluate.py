@@ -55,6 +55,8 @@ def evaluate(
 
     Raises InputError when the data holds fewer than four usable items of the split.
     """
+    asked = model.settings(**values)
+    model.denoiser()  # a model without one is an error before anything is read
     modality, target = model.modality, folder(out)
     data = modality.data_spec.model_validate({**model.recipe.data.model_dump(), "root": roots})
     SKIPPED.items.clear()
@@ -63,7 +65,6 @@ def evaluate(
         raise InputError(f"{', '.join(roots)}: {len(real)} usable items in split '{split}'; at least 4 are needed")
     half = len(real) // 2
     shown, rest = real[:half], real[half:]
-    asked = model.settings(**values)
     generated = []
     for index, example in enumerate(shown):
         prompt = example.text if model.text.dim else ""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from multidiff.errors import MediaError, MultidiffError
+from multidiff.errors import InputError, MediaError, MultidiffError
 
 MAX_BYTES = 2 * 1024**3
 
@@ -21,12 +23,20 @@ def readable(path: str | Path, what: str, max_bytes: int = MAX_BYTES) -> Path:
 
     Raises MediaError naming the file and what to do.
     """
-    path = Path(path).expanduser()
-    if not path.exists():
-        raise MediaError(f"{path}: no such file; give the path of {what}")
-    if path.is_dir():
+    path = Path(path)
+    try:
+        path = path.expanduser()
+        found = path.stat()
+    except FileNotFoundError:
+        raise MediaError(f"{path}: no such file; give the path of {what}") from None
+    except (OSError, RuntimeError, ValueError) as error:  # too long, below a file, ~nobody, NUL
+        reason = getattr(error, "strerror", None) or error
+        raise MediaError(f"{path}: cannot be read ({reason}); give the path of {what}") from None
+    if stat.S_ISDIR(found.st_mode):
         raise MediaError(f"{path}: is a folder; give the path of {what}")
-    size = path.stat().st_size
+    if not stat.S_ISREG(found.st_mode):
+        raise MediaError(f"{path}: is a pipe or device; save it as a file and give the path of {what}")
+    size = found.st_size
     if size == 0:
         raise MediaError(f"{path}: the file is empty (0 bytes); give {what}")
     if size > max_bytes:
@@ -41,13 +51,18 @@ def readable(path: str | Path, what: str, max_bytes: int = MAX_BYTES) -> Path:
 def folder(path: str | Path) -> Path:
     """The path of a folder that exists (made when missing) and can be written to.
 
-    Raises MultidiffError otherwise.
+    Raises InputError where a file is in the way, MultidiffError where the disk refuses.
     """
-    path = Path(path).expanduser()
+    path = Path(path)
     try:
+        path = path.expanduser()
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
             pass
+    except (FileExistsError, NotADirectoryError):
+        raise InputError(f"{path}: is a file or lies below one; choose a folder with -o") from None
+    except (RuntimeError, ValueError) as error:  # ~nobody, NUL
+        raise InputError(f"{path}: is no folder's name ({error}); choose another with -o") from None
     except OSError as error:
         raise MultidiffError(f"{path}: cannot write there ({error.strerror}); choose another folder with -o") from None
     return path
@@ -72,3 +87,27 @@ def written_whole(path: str | Path) -> Iterator[Path]:
         ) from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def together(paths: Sequence[Path]) -> Iterator[None]:
+    """Files that belong together: when the block fails, those of `paths` that it made are removed again."""
+    new = [path for path in paths if not path.exists()]
+    try:
+        yield
+    except BaseException:
+        for path in new:
+            path.unlink(missing_ok=True)
+        raise
+
+
+def save_tensors(path: str | Path, tensors: Mapping[str, Any], metadata: Mapping[str, str]) -> None:
+    """A safetensors file, written whole. Raises MultidiffError when the disk refuses."""
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    with written_whole(path) as temporary:
+        try:
+            save_file(dict(tensors), temporary, dict(metadata))
+        except SafetensorError as error:
+            raise OSError(None, str(error)) from None

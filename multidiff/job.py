@@ -8,17 +8,17 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 import multidiff
-from multidiff import output
-from multidiff.errors import InputError, did_you_mean
-from multidiff.files import folder
+from multidiff import output, registry, weights
+from multidiff.errors import InputError, MediaError, did_you_mean
+from multidiff.files import folder, readable, together
 from multidiff.modality import Spec
 from multidiff.model import Model
 from multidiff.recipe import SampleSpec, problems
@@ -34,10 +34,10 @@ class Job(Spec):
     given_sha256: str = ""
     task: str = ""
     seed: int = 0
-    strength: float | None = None
+    strength: float | None = Field(None, gt=0, le=1)
     settings: SampleSpec
     options: Mapping[str, Any]
-    precision: str = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
 
     def run(self, model: Model, progress: Callable[[int, int], None] | None = None) -> Any:
         """The media this job makes. Raises InputError or MediaError for what is wrong with it."""
@@ -50,34 +50,57 @@ class Job(Spec):
         return model.edit(given, self.prompt, strength=self.strength, seed=self.seed, progress=progress, **common)[0]
 
     def _given(self, model: Model) -> Any:
-        if self.given_sha256 and Path(self.given).is_file() and digest(self.given) != self.given_sha256:
+        media = read(self.given, model)
+        if self.given_sha256 and digest(self.given) != self.given_sha256:
             raise InputError(f"{self.given}: has changed since this sidecar was written; give the original file")
-        return model.modality.media.read(self.given)
+        return media
+
+
+def jobs(count: int, seed: int, **values: Any) -> list[Job]:
+    """`count` jobs that differ in their seeds: seed, seed + 1, ... Raises InputError for values that do not fit."""
+    try:
+        return [Job(seed=seed + i, **values) for i in range(count)]
+    except ValidationError as error:
+        raise InputError("\n".join(problems(error, Job))) from None
+
+
+def from_record(record: Mapping[str, Any], source: str | Path) -> Job:
+    """The job that a sidecar's record remembers. Raises InputError naming `source` when there is none."""
+    try:
+        return Job.model_validate(record["job"])
+    except ValidationError as error:
+        raise InputError("\n".join(f"{source}: job.{line}" for line in problems(error, Job))) from None
+
+
+def read(path: str, model: Model) -> Any:
+    """The media in a file of the model's medium.
+
+    Raises MediaError, for another medium's file with the name of a model that takes it.
+    """
+    own, suffix = model.modality.media, Path(path).suffix.lower()
+    if suffix not in own.suffixes:
+        others = [name for name in registry.MODALITIES if suffix in registry.modality(name).media.suffixes]
+        if others:
+            readable(path, f"a file for {model.name}")
+            takers = " or ".join(weights.of_medium(others[0])) or f"a model of {others[0]}"
+            raise MediaError(f"{path}: holds {others[0]}, and {model.name} takes {model.modality.name}; use {takers}")
+    return own.read(path)
 
 
 def digest(path: str | Path) -> str:
     """SHA-256 of a file, in hex."""
-    with Path(path).open("rb") as stream:
+    with Path(path).expanduser().open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def from_sidecar(path: str | Path) -> Job:
-    """The job a sidecar remembers. Raises InputError when it is not one."""
-    record = output.read_sidecar(path)
-    try:
-        return Job.model_validate(record["job"])
-    except ValidationError as error:
-        raise InputError("\n".join(f"{path}: job.{line}" for line in problems(error, Job))) from None
-
-
 def formats_of(model: Model, wanted: str | None) -> tuple[str, ...]:
-    """The file formats of a comma-separated list, or the medium's default. Raises InputError."""
+    """The file formats of a comma-separated list, each once, or the medium's default. Raises InputError."""
     known = model.modality.media.formats
     chosen = tuple(name.strip().lower().lstrip(".") for name in wanted.split(",")) if wanted else known[:1]
     for name in chosen:
         if name not in known:
             raise InputError(f"--format {name}: {model.modality.name} cannot be written so{did_you_mean(name, known)}")
-    return chosen
+    return tuple(dict.fromkeys(chosen))
 
 
 def make(
@@ -88,42 +111,48 @@ def make(
     plot: bool = False,
     embed: bool = True,
     progress: Callable[[int, int], None] | None = None,
-) -> list[Path]:
-    """Run jobs one after the other and write each: media in every format, sidecar, picture when `plot`.
+) -> Iterator[Path]:
+    """Run jobs one after the other and write each: media in every format, picture when `plot`, sidecar.
 
-    `embed` puts title, prompt and seed into the files' own tags. Returns the paths of the media and pictures.
+    `embed` puts title, prompt and seed into the files' own tags. Yields the paths of the media and pictures as they
+    are finished. The index page is written at the end, also when something fails on the way.
     """
     target = folder(out)
-    written: list[Path] = []
-    for job in jobs:
-        started = time.perf_counter()
-        media = job.run(model, progress)
-        seconds = time.perf_counter() - started
-        record: dict[str, Any] = {"job": job.model_dump(mode="json")}
-        about = output.slug(" ".join(filter(None, [Path(job.given).stem, job.task, job.prompt])))
-        stem = output.free_stem(target, "_".join(filter(None, [model.name, about, str(job.seed)])), record)
-        tags = {
-            "title": job.prompt or about,
-            "comment": json.dumps(record["job"]),
-            "software": f"multidiff {multidiff.__version__}",
-        }
-        paths = [media.save(target / f"{stem}.{name}", tags if embed else None) for name in formats]
-        if plot:
-            paths.append(model.modality.plot(media, target / f"{stem}.png", job.prompt or about))
-        output.write_sidecar(
-            target / f"{stem}.json",
-            record
-            | {
-                "files": [path.name for path in paths],
-                "made": {
-                    "multidiff": multidiff.__version__,
-                    "torch": torch.__version__,
-                    "recipe": model.recipe.hash,
-                    "device": str(model.device),
-                    "seconds": round(seconds, 3),
-                },
-            },
-        )
-        written += paths
-    output.write_index(target)
-    return written
+    made = {
+        "multidiff": multidiff.__version__,
+        "torch": torch.__version__,
+        "recipe": model.recipe.hash,
+        "weights": model.fingerprint,
+        "device": str(model.device),
+    }
+    is_any_written = False
+    try:
+        for job in jobs:
+            started = time.perf_counter()
+            media = job.run(model, progress)
+            seconds = round(time.perf_counter() - started, 3)
+            record: dict[str, Any] = {"job": job.model_dump(mode="json"), "made": made}
+            about = output.slug(" ".join(filter(None, [Path(job.given).stem, job.task, job.prompt])))
+            suffixes = [*formats, *(["png"] if plot else [])]
+            stem = "_".join(filter(None, [model.name, about, str(job.seed)]))
+            stem = output.free_stem(target, stem, record, suffixes)
+            tags = {
+                "title": job.prompt or about,
+                "comment": json.dumps(record["job"]),
+                "software": f"multidiff {multidiff.__version__}",
+            }
+            paths = [target / f"{stem}.{suffix}" for suffix in suffixes]
+            with together(paths):
+                for path in paths[: len(formats)]:
+                    media.save(path, tags if embed else None)
+                if plot:
+                    model.modality.plot(media, paths[-1], job.prompt or about)
+                # What an earlier run of this job wrote in other formats still belongs to it.
+                names = {path.name for path in target.glob(f"{stem}.*") if path.suffix != ".json"}
+                record |= {"files": sorted(names), "embed": embed, "made": {**made, "seconds": seconds}}
+                output.write_sidecar(target / f"{stem}.json", record)
+            is_any_written = True
+            yield from paths
+    finally:
+        if is_any_written:
+            output.write_index(target)

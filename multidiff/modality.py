@@ -30,9 +30,9 @@ A medium may add its own (audio: `seconds`).
 
 
 class Spec(BaseModel):
-    """Base of every schema in a recipe: unknown keys are errors, values are frozen."""
+    """Base of every schema in a recipe: unknown keys, NaN and infinity are errors, values are frozen."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False)
 
 
 @runtime_checkable

@@ -6,6 +6,7 @@ A model's folder holds `model.safetensors` (tensors named `network.*` and `codec
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,19 +15,20 @@ from typing import Any
 
 import torch
 from pydantic import ValidationError
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import multidiff
 from multidiff import core, text
-from multidiff.errors import InputError, ModelError, did_you_mean
+from multidiff.errors import InputError, MediaError, ModelError, MultidiffError, did_you_mean
 from multidiff.files import folder as writable_folder
-from multidiff.files import written_whole
+from multidiff.files import save_tensors, written_whole
 from multidiff.modality import Modality, Spec
 from multidiff.recipe import Recipe, SampleSpec, problems
 
 FORMAT = "1"
 """Version of the checkpoint layout, in the metadata of model.safetensors."""
+
+PRECISIONS = {"auto": torch.bfloat16, "bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 Progress = Callable[[int, int], None]
 """Called as progress(step, steps) while sampling."""
@@ -40,6 +42,12 @@ class Settings:
     options: Any
     task: str = ""
     task_options: Any = None
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The medium's and the task's options as plain values, by the names they are asked for."""
+        plain: dict[str, Any] = self.options.model_dump(mode="json", by_alias=True)
+        return plain | (self.task_options.model_dump(mode="json", by_alias=True) if self.task else {})
 
 
 class Model:
@@ -56,6 +64,9 @@ class Model:
         network: nn.Module | None,
         precision: str = "auto",
     ) -> None:
+        """Raises InputError for an unknown precision."""
+        if precision not in PRECISIONS:
+            raise InputError(f"precision {precision}: unknown{did_you_mean(precision, list(PRECISIONS))}")
         self.recipe = recipe
         self.modality = modality
         self.codec = codec
@@ -85,6 +96,16 @@ class Model:
         module = self.network if self.network is not None else self.codec
         return next((p.device for p in module.parameters()), torch.device("cpu"))
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """Twelve hex digits that change with any weight."""
+        digest = hashlib.sha256()
+        for module in filter(None, (self.codec, self.network)):
+            for key, value in module.state_dict().items():
+                digest.update(key.encode())
+                digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        return digest.hexdigest()[:12]
+
     def denoiser(self, network: nn.Module | None = None) -> core.NetworkDenoiser:
         """The network (or another one of its shape) with its schedule and parameterization.
 
@@ -106,7 +127,7 @@ class Model:
         return {"tokens": tokens.to(self.device), "tokens_mask": mask.to(self.device)}
 
     def task_of(self, task: str | None, options: dict[str, Any]) -> str:
-        """The completion task: the one named, else the first whose schema has all of the options it must have.
+        """The completion task: the one named, else the first that takes the given options and misses none.
 
         Raises InputError when there is none.
         """
@@ -115,11 +136,15 @@ class Model:
             if task not in tasks:
                 raise InputError(f"{self.name}: unknown task '{task}'{did_you_mean(task, list(tasks))}")
             return task
-        for name, schema in tasks.items():
-            needed = {field.alias or key for key, field in schema.model_fields.items() if field.is_required()}
-            if needed <= set(options):
+        own = set().union(*map(_keys, tasks.values())) & {key for key, value in options.items() if value is not None}
+        fitting = {name: schema for name, schema in tasks.items() if own <= set(_keys(schema))}
+        for name, schema in fitting.items():
+            if _needed(schema) <= own:
                 return name
-        wanted = "; ".join(f"{name}: {' '.join('--' + k for k in _keys(schema))}" for name, schema in tasks.items())
+        wanted = "; ".join(
+            f"{name}: {' '.join('--' + key for key in _needed(schema) or _keys(schema))}"
+            for name, schema in (fitting or tasks).items()
+        )
         raise InputError(f"{self.name}: say what to complete ({wanted})")
 
     def settings(self, task: str = "", **values: Any) -> Settings:
@@ -180,6 +205,7 @@ class Model:
 
         `values`: the task's options, sampling settings and medium options. Raises InputError, MediaError.
         """
+        self._takes(media)
         asked = self.settings(self.task_of(task, values), **values)
         given, options = self.modality.given(media, asked.task, asked.task_options, self.codec, asked.options)
         known, mask = given.known.to(self.device), given.mask.to(self.device)
@@ -206,6 +232,7 @@ class Model:
 
         `strength` in (0, 1]: the time t to which the media are noised. Raises InputError, MediaError.
         """
+        self._takes(media)
         strength = 0.6 if strength is None else strength
         if not 0 < strength <= 1:
             raise InputError(f"strength {strength}: give a number above 0 and at most 1")
@@ -233,8 +260,7 @@ class Model:
         """One sample (1, *shape) in model space; `start` = (x0, strength) begins from noised media."""
         denoiser: core.Denoiser = self.denoiser()
         condition = {key: value.to(self.device) for key, value in condition.items()} | self.tokens([prompt])
-        if self.text.dim and sampling.guidance != 1:
-            null = self.tokens([sampling.negative])
+        if sampling.guidance != 1 and (null := self.tokens([sampling.negative])):
             denoiser = core.ClassifierFree(denoiser, sampling.guidance, null, self.modality.clamp)
         sampler = sampling.sampler.make(core.SAMPLERS)
         noise = core.SeededNoise([seed], shape, torch.float32, self.device)
@@ -251,7 +277,18 @@ class Model:
             for state in run:
                 if progress is not None:
                     progress(state.step, steps)
+        if not bool(state.x.isfinite().all()):
+            raise MultidiffError(
+                f"{self.name}: sampling diverged to NaN; take less guidance, more steps, another sampler or precision"
+            )
         return state.x
+
+    def _takes(self, media: Any) -> None:
+        kind = self.modality.media
+        if not isinstance(media, kind):
+            raise MediaError(
+                f"{self.name} takes {kind.__name__}, not {type(media).__name__}; read a file with {kind.__name__}.read"
+            )
 
     def _decode(self, x: Tensor, options: Any) -> list[Any]:
         with torch.inference_mode():
@@ -260,9 +297,9 @@ class Model:
 
     def _autocast(self) -> Any:
         """bf16 on a GPU under "auto"; fp32 on a CPU, where bf16 is many times slower (measured)."""
-        wanted = {"auto": torch.bfloat16, "bf16": torch.bfloat16, "fp16": torch.float16}.get(self.precision)
-        enabled = wanted is not None and (self.precision != "auto" or self.device.type == "cuda")
-        return torch.autocast(self.device.type, wanted or torch.float32, enabled=enabled)
+        wanted = PRECISIONS[self.precision]
+        enabled = wanted != torch.float32 and (self.precision != "auto" or self.device.type == "cuda")
+        return torch.autocast(self.device.type, wanted, enabled=enabled)
 
     def save(self, folder: str | Path, card: str | None = None, half: bool = False) -> Path:
         """Write model.safetensors, recipe.yaml and, when given, the model card. `half`: float16 weights.
@@ -277,8 +314,7 @@ class Model:
                 value = value.half() if half and value.dtype == torch.float32 else value
                 tensors[f"{prefix}.{key}"] = value.contiguous().clone()
         metadata = {"format": FORMAT, "multidiff": multidiff.__version__, "recipe": self.recipe.hash}
-        with written_whole(folder / "model.safetensors") as temporary:
-            save_file(tensors, temporary, metadata)
+        save_tensors(folder / "model.safetensors", tensors, metadata)
         with written_whole(folder / "recipe.yaml") as temporary:
             temporary.write_text(self.recipe.as_yaml(), "utf-8")
         if card is not None:
@@ -289,6 +325,10 @@ class Model:
 
 def _keys(schema: type[Spec] | None) -> dict[str, None]:
     return {field.alias or key: None for key, field in schema.model_fields.items()} if schema else {}
+
+
+def _needed(schema: type[Spec]) -> set[str]:
+    return {field.alias or key for key, field in schema.model_fields.items() if field.is_required()}
 
 
 def _validated(schema: type[Spec], values: dict[str, Any]) -> Any:

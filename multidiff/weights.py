@@ -5,15 +5,17 @@ Weights are safetensors only; every tensor must be there and fit, or one clear e
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import torch
+import yaml
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from multidiff import recipe as recipes
 from multidiff import registry
-from multidiff.errors import InputError, ModelError, did_you_mean
+from multidiff.errors import InputError, ModelError, RecipeError, did_you_mean
 from multidiff.model import FORMAT, Model
 from multidiff.recipe import Recipe
 
@@ -25,16 +27,32 @@ def shipped() -> list[Path]:
     return sorted(path.parent for path in (ASSETS / "models").glob("*/model.safetensors"))
 
 
+def of_medium(medium: str) -> list[str]:
+    """Names of the shipped models of a medium."""
+    return [path.name for path in shipped() if _modality(path) == medium]
+
+
+def _modality(folder: Path) -> str | None:
+    """The medium that a model's recipe names; None where it cannot be read."""
+    try:
+        values = yaml.safe_load((folder / "recipe.yaml").read_text("utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return None
+    return values.get("modality") if isinstance(values, dict) else None
+
+
 def locate(name: str | Path) -> Path:
     """The folder of a model given by name, folder or run folder. Raises ModelError."""
-    path = Path(name).expanduser()
-    if path.is_dir():
-        if not (path / "model.safetensors").is_file():
-            raise ModelError(f"{path}: holds no model.safetensors; give a model's or a training run's folder")
+    path = Path(os.path.expanduser(name))
+    if os.path.isfile(path / "model.safetensors"):
         return path
     for candidate in shipped():
         if candidate.name == str(name):
             return candidate
+    if os.path.isdir(path):
+        raise ModelError(f"{path}: holds no model.safetensors; give a model's or a training run's folder")
+    if os.path.isfile(path):
+        raise ModelError(f"{path}: is a file; give a model's name, or the folder of a model or training run")
     raise ModelError(f"{name}: no such model{did_you_mean(str(name), [path.name for path in shipped()])}")
 
 
@@ -59,7 +77,9 @@ def build(recipe: Recipe, device: str | torch.device = "cpu", seed: int | None =
             f"{recipe.name}: codec.weights is empty, and a denoiser on an untrained codec learns noise; "
             "name a model or run whose codec is trained"
         )
-    if recipe.train.init and network is not None:
+    if recipe.train.init:
+        if network is None:
+            raise RecipeError("train.init: starts a denoiser; a codec starts from the one that codec.weights names")
         _fill(network, locate(recipe.train.init), "network", recipe)
     return _on(model, device)
 
@@ -71,7 +91,7 @@ def load(name: str | Path, device: str = "auto", precision: str = "auto") -> Mod
     """
     folder = locate(name)
     if not (folder / "recipe.yaml").is_file():
-        raise ModelError(f"{folder}: has no recipe.yaml beside its weights")
+        raise ModelError(f"{folder}: has no recipe.yaml beside its weights; copy the model's folder whole")
     recipe = recipes.load(folder / "recipe.yaml")
     modality = registry.modality(recipe.modality)
     with torch.random.fork_rng(devices=[]):
@@ -93,8 +113,8 @@ def choose_device(device: str | torch.device) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         chosen = torch.device(name)
-        torch.empty(0, device=chosen)
-    except (RuntimeError, AssertionError):
+        torch.zeros(1, device=chosen).item()
+    except (RuntimeError, AssertionError):  # a name nobody knows, a card that is not there, meta
         raise InputError(f"device {name}: not on this machine; use auto or cpu") from None
     return chosen
 
@@ -110,6 +130,9 @@ def _on(model: Model, device: str | torch.device) -> Model:
 def _fill(module: nn.Module, folder: Path, prefix: str, recipe: Recipe) -> None:
     """Load the tensors `prefix.*` of a model's folder. Raises ModelError naming the first that does not fit."""
     path = folder / "model.safetensors"
+    medium = _modality(folder)
+    if medium and medium != recipe.modality:
+        raise ModelError(f"{folder}: is a model of {medium}, and recipe '{recipe.name}' makes {recipe.modality}")
     try:
         with safe_open(path, "pt") as file:
             found = (file.metadata() or {}).get("format")
@@ -132,4 +155,7 @@ def _fill(module: nn.Module, folder: Path, prefix: str, recipe: Recipe) -> None:
                 f"{path}: {prefix}.{key} is {tuple(tensors[key].shape)}, "
                 f"recipe '{recipe.name}' needs {tuple(value.shape)}; use the recipe it was trained with"
             )
-    module.load_state_dict(tensors)
+    try:
+        module.load_state_dict(tensors)
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from None

@@ -36,7 +36,7 @@ class Fill(Spec):
 class Extend(Spec):
     """Go on after the end."""
 
-    seconds: float = Field(2.0, gt=0, description="seconds to append")
+    seconds: float = Field(2.0, alias="extend", gt=0, description="seconds to append")
 
 
 @dataclass(frozen=True)

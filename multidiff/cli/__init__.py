@@ -61,7 +61,10 @@ def main(arguments: list[str] | None = None) -> None:
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:
+        if strange := next((a for a in arguments if not _is_text(a)), None):
+            raise click.UsageError(f"{strange!r}: is not UTF-8 text")
         code = group.main(arguments, prog_name="multidiff", standalone_mode=False)
+        sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
         code = 2
@@ -72,11 +75,30 @@ def main(arguments: list[str] | None = None) -> None:
         code = _fail(error.format_message() + hint, 2, debug)
     except MultidiffError as error:
         code = _fail(str(error), error.exit_code, debug)
-    except BrokenPipeError:
-        code = 0
+    except OSError as error:
+        code = _fail(f"{error.filename or 'output'}: {error.strerror or error}", 1, debug)
     except Exception as error:
-        code = _fail(f"{type(error).__name__}: {error} (a fault of multidiff's; --debug shows where)", 1, debug)
+        if _is_memory(error):
+            code = _fail("out of memory; ask for less at once, close other programs or use another --device", 1, debug)
+        else:
+            message = " ".join(str(error).split())
+            code = _fail(f"{type(error).__name__}: {message} (a fault of multidiff's; --debug shows where)", 1, debug)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _is_text(argument: str) -> bool:
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _is_memory(error: Exception) -> bool:
+    """Whether memory ran out: Python's, a GPU's (torch.OutOfMemoryError) or torch's on a CPU."""
+    return (
+        isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__ or "DefaultCPUAllocator" in str(error)
+    )
 
 
 def _fail(message: str, code: int, debug: bool) -> int:

@@ -19,7 +19,7 @@ SHARED = [
     click.option("-o", "--out", default="out", show_default=True, help="Folder for the results."),
     click.option("--format", "formats", help="File formats, comma-separated."),
     click.option("--plot/--no-plot", default=False, help="Also write a PNG picture of each."),
-    click.option("--embed/--no-embed", default=True, help="Prompt and seed into the files' own tags."),
+    click.option("--embed/--no-embed", default=None, help="Prompt and seed into the files' own tags (the default)."),
     click.option("--steps", type=click.IntRange(1, 10_000), help="Sampling steps."),
     click.option("--sampler", help="See `multidiff list samplers`."),
     click.option("--grid", help="Times of the steps; see `multidiff list grids`."),
@@ -99,11 +99,16 @@ def progress_bar(label: str, items: int) -> Iterator[Callable[[int, int], None]]
 
 
 def run(jobs: Sequence[Any], model: Any, values: dict[str, Any]) -> None:
-    """Run jobs with a progress bar and print the paths of what they made."""
+    """Run jobs with a progress bar and print the paths of what they made, also when one of them fails."""
     from multidiff import job as work
 
     formats = work.formats_of(model, values["formats"])
-    with progress_bar(f"{jobs[0].command} {model.name}", len(jobs)) as progress:
-        paths: list[Path] = work.make(jobs, model, values["out"], formats, values["plot"], values["embed"], progress)
-    for path in paths:
-        click.echo(path)
+    embed = values["embed"] is not False
+    paths: list[Path] = []
+    try:
+        with progress_bar(f"{jobs[0].command} {model.name}", len(jobs)) as progress:
+            for path in work.make(jobs, model, values["out"], formats, values["plot"], embed, progress):
+                paths.append(path)
+    finally:
+        for path in paths:
+            click.echo(path)

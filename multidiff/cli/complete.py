@@ -30,20 +30,18 @@ def command(model: str, given: str, task: str | None, prompt: str, **values: Any
     loaded = weights.load(model, values["device"], values["precision"])
     settings, options = common.split_options(values)
     resolved = loaded.settings(task=loaded.task_of(task, options), **settings, **options)
-    loaded.modality.media.read(given)  # a bad file is an error before anything is computed
-    jobs = [
-        work.Job(
-            command="complete",
-            model=model,
-            prompt=prompt,
-            given=given,
-            given_sha256=work.digest(given),
-            task=resolved.task,
-            seed=values["seed"] + i,
-            settings=resolved.sampling,
-            options=options,
-            precision=values["precision"],
-        )
-        for i in range(values["count"])
-    ]
+    work.read(given, loaded)  # a bad file is an error before anything is computed
+    jobs = work.jobs(
+        values["count"],
+        values["seed"],
+        command="complete",
+        model=model,
+        prompt=prompt,
+        given=given,
+        given_sha256=work.digest(given),
+        task=resolved.task,
+        settings=resolved.sampling,
+        options=resolved.values,
+        precision=values["precision"],
+    )
     common.run(jobs, loaded, values)

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import click
 
-MEDIA = ("audio", "video", "points")
-
 
 @click.group(short_help="Make, pack and check data sets.")
 def command() -> None:
@@ -24,11 +22,17 @@ def command() -> None:
 def synth(modality: str, count: int, out: str, suffix: str | None) -> None:
     """Write procedural, captioned files of a medium: audio, video or points."""
     from multidiff import registry
+    from multidiff.errors import InputError, did_you_mean
     from multidiff.files import folder, written_whole
 
     medium = registry.modality(modality)
+    formats = medium.media.formats
+    suffix = (suffix or formats[0]).lower().lstrip(".")
+    if suffix not in formats:
+        raise InputError(f"--format {suffix}: {modality} cannot be written so{did_you_mean(suffix, formats)}")
     target = folder(out)
-    suffix = suffix or medium.media.formats[0]
+    if any(target.iterdir()):
+        raise InputError(f"{target}: is not empty; choose a new folder with -o")
     rows = []
     for index, example in enumerate(
         islice(medium.examples(medium.data_spec.model_validate({"root": "synth"}), "train"), count)
@@ -56,11 +60,12 @@ def check(modality: str, root: str) -> None:
     SKIPPED.items.clear()
     data = medium.data_spec.model_validate({"root": root})
     counts = {}
-    for split in ("train", "val"):
+    for split in ("train", "val", "test"):
         counts[split] = sum(1 for _ in medium.examples(data, split))
     for source, reason in SKIPPED.items:
         click.echo(f"bad: {reason if reason.startswith(source) else f'{source}: {reason}'}")
-    click.echo(f"{Path(root)}: {counts['train']} train, {counts['val']} val, {len(SKIPPED)} bad")
+    found = ", ".join(f"{count} {split}" for split, count in counts.items())
+    click.echo(f"{Path(root)}: {found}, {len(SKIPPED)} bad")
     if not any(counts.values()):
         raise InputError(f"{root}: no usable {modality} file is left")
 

@@ -12,10 +12,17 @@ import click
 @click.option("--split", default="val", show_default=True, help="Which of the files: val or test.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--steps", type=click.IntRange(1), help="Sampling steps.")
-@click.option("-o", "--out", default="out/eval", show_default=True, help="Folder for the report and its page.")
+@click.option("-o", "--out", help="Folder for the report and its page; by default out/eval-<model>.")
 @click.option("--device", default="auto", show_default=True)
 def command(
-    model: str, roots: tuple[str, ...], count: int, split: str, seed: int, steps: int | None, out: str, device: str
+    model: str,
+    roots: tuple[str, ...],
+    count: int,
+    split: str,
+    seed: int,
+    steps: int | None,
+    out: str | None,
+    device: str,
 ) -> None:
     """Measure a model's samples against real, held-out files of the same captions.
 
@@ -25,6 +32,7 @@ def command(
     from multidiff.cli.common import progress_bar
 
     loaded = weights.load(model, device)
+    out = out or f"out/eval-{loaded.name}"
     values = {} if steps is None else {"steps": steps}
     with progress_bar(f"eval {loaded.name}", 1) as progress:
         report = evaluate.evaluate(loaded, roots, out, count, split, seed, progress, **values)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import click
+
+ABOUT = ("command", "model", "task", "prompt", "given", "seed")
+"""What of a sidecar's job is worth a line."""
 
 
 @click.command(short_help="What a media file, sidecar, model or recipe holds.")
@@ -33,20 +37,27 @@ def command(thing: str) -> None:
 
 
 def _media(path: Path) -> str:
-    """The repr of the value a media file holds, and the prompt of its sidecar."""
+    """The repr of the value a media file holds (of both, for a video with sound), and the job of its sidecar."""
     from multidiff import output, registry
-    from multidiff.errors import MediaError, did_you_mean
+    from multidiff.errors import InputError, MediaError, did_you_mean
 
-    media = {name: registry.modality(name).media for name in registry.MODALITIES}
-    for kind in media.values():
-        if path.suffix.lower() in kind.suffixes:
-            lines = [repr(kind.read(path))]
-            if path.with_suffix(".json").exists():
-                job = output.read_sidecar(path)["job"]
-                lines.append(f"made by: {job['command']} {job['model']}, prompt '{job['prompt']}', seed {job['seed']}")
-            return "\n".join(lines)
-    known = [suffix for kind in media.values() for suffix in kind.suffixes]
-    raise MediaError(f"{path}: unknown kind of file '{path.suffix}'{did_you_mean(path.suffix, known)}")
+    media = [registry.modality(name).media for name in registry.MODALITIES]
+    kinds = [kind for kind in media if path.suffix.lower() in kind.suffixes]
+    if not kinds:
+        known = [suffix for kind in media for suffix in kind.suffixes]
+        raise MediaError(f"{path}: unknown kind of file '{path.suffix}'{did_you_mean(path.suffix, known)}")
+    lines, faults = [], []
+    for kind in kinds:
+        try:
+            lines.append(repr(kind.read(path)))
+        except MediaError as error:
+            faults.append(error)
+    if not lines:
+        raise faults[-1]
+    with suppress(InputError):
+        job = output.read_sidecar(path)["job"]
+        lines.append("made by: " + ", ".join(f"{key} {job[key]!r}" for key in ABOUT if job.get(key) not in (None, "")))
+    return "\n".join(lines)
 
 
 def _model(folder: Path) -> str:

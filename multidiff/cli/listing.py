@@ -29,10 +29,14 @@ def command(what: str | None) -> None:
 
 
 def _about(recipe: Path) -> str:
+    """The medium and the line a recipe says of itself; what is wrong where it cannot be read."""
     import yaml
 
-    values = yaml.safe_load(recipe.read_text("utf-8"))
-    return f"{values.get('modality')}: {values.get('about', '')}"
+    try:
+        values = yaml.safe_load(recipe.read_text("utf-8"))
+        return f"{values['modality']}: {values.get('about', '')}"
+    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError) as error:
+        return f"cannot be read ({type(error).__name__}); see `multidiff inspect {recipe}`"
 
 
 def _print(title: str, rows: list[tuple[str, str]]) -> None:

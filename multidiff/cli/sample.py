@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from multidiff.cli import common
 
@@ -26,27 +28,47 @@ def command(model: str | None, prompt: str | None, sidecar: str | None, **values
     from multidiff import weights
 
     if sidecar:
-        if model:
-            raise click.UsageError("--from takes everything from the sidecar; leave MODEL and PROMPT out")
-        again = work.from_sidecar(sidecar)
-        loaded = weights.load(again.model, values["device"], again.precision)
-        common.run([again], loaded, values)
+        _again(sidecar, values)
         return
     if not model:
         raise click.UsageError("give a MODEL (see `multidiff list`), or --from a sidecar")
     loaded = weights.load(model, values["device"], values["precision"])
     settings, options = common.split_options(values)
     resolved = loaded.settings(**settings, **options)
-    jobs = [
-        work.Job(
-            command="sample",
-            model=model,
-            prompt=prompt if prompt is not None else resolved.sampling.prompt,
-            seed=values["seed"] + i,
-            settings=resolved.sampling,
-            options=resolved.options.model_dump(mode="json", by_alias=True),
-            precision=values["precision"],
-        )
-        for i in range(values["count"])
-    ]
+    jobs = work.jobs(
+        values["count"],
+        values["seed"],
+        command="sample",
+        model=model,
+        prompt=prompt if prompt is not None else resolved.sampling.prompt,
+        settings=resolved.sampling,
+        options=resolved.values,
+        precision=values["precision"],
+    )
     common.run(jobs, loaded, values)
+
+
+AGAIN = ("sidecar", "out", "formats", "plot", "embed", "device")
+"""What may be asked beside --from."""
+
+
+def _again(sidecar: str, values: dict[str, Any]) -> None:
+    """Make the sample of a sidecar again, in the formats it was written in."""
+    from multidiff import job as work
+    from multidiff import output, weights
+
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if source is ParameterSource.COMMANDLINE and parameter.name not in AGAIN:
+            raise click.UsageError(f"--from takes everything from the sidecar; leave {parameter.opts[0]} out", context)
+    record = output.read_sidecar(sidecar)
+    again = work.from_record(record, sidecar)
+    model = weights.load(again.model, values["device"], again.precision)
+    written = [Path(str(name)).suffix.removeprefix(".") for name in record["files"]]
+    before = ",".join(suffix for suffix in written if suffix in model.modality.media.formats)
+    if record["made"].get("weights", model.fingerprint) != model.fingerprint:
+        click.echo(f"note: {again.model} has other weights than when {sidecar} was written", err=True)
+    values["formats"] = values["formats"] or before
+    values["embed"] = record.get("embed") if values["embed"] is None else values["embed"]
+    common.run([again], model, values)

@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from multidiff import files
@@ -53,8 +52,7 @@ def save(path: Path, training: Training, extra: dict[str, Any]) -> None:
         "scaler": scaler.state_dict() if scaler else None,
     }
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state(training).items()}
-    with files.written_whole(path) as temporary:
-        save_file(tensors, temporary, metadata={"multidiff": json.dumps(info)})
+    files.save_tensors(path, tensors, {"multidiff": json.dumps(info)})
 
 
 def load(path: Path, training: Training) -> dict[str, Any]:

@@ -22,7 +22,6 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from multidiff import dataset, files, registry, text
@@ -169,8 +168,7 @@ def prepare(recipe: Recipe, codec: Any, path: Path, tick: Callable[[int], None] 
         "captions": list(captions),
         "skipped": dataset.SKIPPED.items,
     }
-    with files.written_whole(path) as temporary:
-        save_file(tensors, temporary, metadata={"multidiff": json.dumps(info)})
+    files.save_tensors(path, tensors, {"multidiff": json.dumps(info)})
     return path
 
 

@@ -26,7 +26,9 @@ def resized(frames: Frames, height: int, width: int) -> Frames:
 
 def fitted(frames: Frames, height: int, width: int, how: Literal["crop", "pad"]) -> Frames:
     """Frames (T, height, width, 3) without distortion: the middle cut out, or black bars added."""
-    return resized((center_cropped if how == "crop" else padded)(frames, height, width), height, width)
+    if how == "crop":
+        return resized(center_cropped(frames, height, width), height, width)
+    return padded(frames, height, width)
 
 
 def center_cropped(frames: Frames, height: int, width: int) -> Frames:
@@ -38,11 +40,12 @@ def center_cropped(frames: Frames, height: int, width: int) -> Frames:
 
 
 def padded(frames: Frames, height: int, width: int) -> Frames:
-    """Frames in the middle of black bars that give them the proportions height : width."""
+    """Frames (T, height, width, 3): as large as fits, in the middle of black bars."""
     H, W = frames.shape[1:3]
-    h, w = max(H, round(W * height / width)), max(W, round(H * width / height))
-    top, left = (h - H) // 2, (w - W) // 2
-    return np.pad(frames, ((0, 0), (top, h - H - top), (left, w - W - left), (0, 0)))
+    h, w = min(height, max(1, round(H * width / W))), min(width, max(1, round(W * height / H)))
+    top, left = (height - h) // 2, (width - w) // 2
+    bars = ((0, 0), (top, height - h - top), (left, width - w - left), (0, 0))
+    return np.pad(resized(frames, h, w), bars)
 
 
 def even_sized(frames: Frames) -> Frames:

@@ -64,8 +64,7 @@ PLANS = {"predict": predict, "interpolate": interpolate}
 
 def spliced(generated: Video, media: Video, splice: Splice) -> Video:
     """The given frames untouched, the generated ones made as large as they are."""
-    side = max(media.height, media.width)
-    made = Video(generated.frames[splice.start : splice.stop]).resize(side, side).fit(media.height, media.width)
+    made = Video(generated.frames[splice.start : splice.stop]).fit(media.height, media.width)
     return Video(np.concatenate([splice.before, made.frames, splice.after]), generated.fps)
 
 
