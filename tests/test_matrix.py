@@ -11,18 +11,13 @@ import torch
 from multidiff.core import PARAMETERIZATIONS, SAMPLERS, SCHEDULES
 from multidiff.errors import RecipeError
 from multidiff.model import Model
-from tests.tiny import RECIPES, TASKS, Words, given, save_codec, tiny_model, values
+from tests.tiny import RECIPES, TASKS, Words, given, tiny_model, values
 
 STEPS = 4
 """So few steps that third-order multistep reaches its order once."""
 JOBS = [(medium, job) for medium in RECIPES for job in ("generate", "edit", *TASKS[medium])]
 REFUSED = {("flow", "noise"), ("flow", "score")}
 """Rectified flow begins at alpha = 0, where a prediction of the noise says nothing of the data."""
-
-
-@pytest.fixture(scope="module")
-def codec(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_codec(tmp_path_factory.mktemp("codec"))
 
 
 @pytest.fixture
@@ -74,15 +69,15 @@ def known_part(medium: str, job: str, media: Any) -> Any:
 @pytest.mark.parametrize("diffusion", [*product(SCHEDULES, PARAMETERIZATIONS)], ids="-".join)
 @pytest.mark.parametrize(("medium", "job"), JOBS, ids=["-".join(job) for job in JOBS])
 def test_every_sampler_under_every_diffusion_does_every_task(
-    codec: Path, in_model_space: list[torch.Tensor], medium: str, job: str, diffusion: tuple[str, str]
+    tiny_codec: Path, in_model_space: list[torch.Tensor], medium: str, job: str, diffusion: tuple[str, str]
 ) -> None:
     schedule, parameterization = diffusion
     chosen = f"diffusion.schedule={schedule}", f"diffusion.parameterization={parameterization}"
     if diffusion in REFUSED:
         with pytest.raises(RecipeError, match=r"diffusion: .* alpha = 0; predict velocity, flow or data"):
-            build(codec, medium, *chosen)
+            build(tiny_codec, medium, *chosen)
         return
-    model = build(codec, medium, *chosen)
+    model = build(tiny_codec, medium, *chosen)
     for sampler in SAMPLERS:
         (whole,) = made(model, medium, job, sampler)
         assert in_model_space.pop().isfinite().all(), sampler
@@ -95,8 +90,8 @@ def test_every_sampler_under_every_diffusion_does_every_task(
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 @pytest.mark.parametrize(("medium", "job"), JOBS, ids=["-".join(job) for job in JOBS])
-def test_a_seed_means_one_result_alone_or_among_others(codec: Path, medium: str, job: str, sampler: str) -> None:
-    model = build(codec, medium)
+def test_a_seed_means_one_result_alone_or_among_others(tiny_codec: Path, medium: str, job: str, sampler: str) -> None:
+    model = build(tiny_codec, medium)
     first, second = made(model, medium, job, sampler, count=2, seed=6)
     np.testing.assert_array_equal(values(made(model, medium, job, sampler, seed=7)[0]), values(second))
     assert not np.array_equal(values(first), values(second))

@@ -32,7 +32,7 @@ OVERRIDES = {
     ),
 }
 TASKS: dict[str, dict[str, dict[str, Any]]] = {
-    "audio": {"fill": {"from": 0.1, "to": 0.2}, "extend": {"seconds": 0.1}},
+    "audio": {"fill": {"from": 0.1, "to": 0.2}, "extend": {"extend": 0.1}},
     "video": {"predict": {"keep": 2}, "interpolate": {"keep": 1}},
     "points": {"complete": {"known": 16}},
 }
@@ -46,8 +46,10 @@ def tiny_recipe(medium: str, codec: Path, *overrides: str) -> Recipe:
 
 
 def save_codec(folder: Path) -> Path:
-    """An untrained audio codec in a model folder."""
-    return weights.build(recipe.load("codec", CODEC)).save(folder)
+    """An untrained audio codec in a model folder; its latents are of unit variance nevertheless."""
+    model = weights.build(recipe.load("codec", CODEC))
+    model.codec.autoencoder.track(model.codec.encode([given("audio")]), rate=1.0)
+    return model.save(folder)
 
 
 def tiny_model(medium: str, codec: Path, *overrides: str) -> Model:
@@ -71,9 +73,9 @@ class Words:
         return torch.stack(tokens), torch.ones(len(prompts), 1, dtype=torch.bool)
 
 
-def given(medium: str) -> Any:
+def given(medium: str, seed: int = 0) -> Any:
     """Media to complete and to edit."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     if medium == "audio":
         return Audio(0.1 * rng.standard_normal((1, 6000)), 22050)
     if medium == "video":

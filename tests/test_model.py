@@ -1,0 +1,260 @@
+"""Model: what is saved is what is loaded, and sampling answers to what it is asked."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from multidiff import recipe, weights
+from multidiff.errors import InputError, ModelError
+from multidiff.model import Model
+from tests.tiny import CODEC, RECIPES, given, tiny_model, tiny_recipe, values
+
+
+@pytest.fixture(scope="module")
+def shapes(tiny_codec: Path) -> Model:
+    return tiny_model("points", tiny_codec)
+
+
+def points(model: Model, prompt: str = "", **asked: Any) -> np.ndarray:
+    return values(model.sample(prompt, steps=3, **asked)[0])
+
+
+def tensors(model: Model) -> dict[str, torch.Tensor]:
+    return {
+        f"{prefix}.{key}": value
+        for prefix, module in (("network", model.network), ("codec", model.codec))
+        for key, value in (module.state_dict().items() if module else ())
+    }
+
+
+@pytest.mark.parametrize("medium", RECIPES)
+def test_a_saved_model_is_loaded_to_the_bit_and_samples_the_same(medium: str, tiny_codec: Path, tmp_path: Path) -> None:
+    model = tiny_model(medium, tiny_codec)
+    again = weights.load(model.save(tmp_path / "m", card="# card\n"), "cpu")
+    assert sorted(path.name for path in (tmp_path / "m").iterdir()) == ["README.md", "model.safetensors", "recipe.yaml"]
+    assert again.recipe == model.recipe
+    assert all(torch.equal(value, tensors(again)[key]) for key, value in tensors(model).items())
+    assert not any(p.requires_grad for module in (again.network, again.codec) if module for p in module.parameters())
+    one, other = (m.sample("a red ball", steps=3, seed=4)[0] for m in (model, again))
+    np.testing.assert_array_equal(values(one), values(other))
+
+
+@pytest.mark.parametrize("medium", RECIPES)
+def test_half_precision_keeps_weights_to_rounding_in_half_the_space(
+    medium: str, tiny_codec: Path, tmp_path: Path
+) -> None:
+    model = tiny_model(medium, tiny_codec)
+    whole, half = model.save(tmp_path / "whole"), model.save(tmp_path / "half", half=True)
+    sizes = [sum(t.nbytes for t in load_file(folder / "model.safetensors").values()) for folder in (whole, half)]
+    assert sizes[1] < 0.51 * sizes[0]
+    loaded = tensors(weights.load(half, "cpu"))
+    for key, value in tensors(model).items():
+        assert loaded[key].dtype == value.dtype
+        torch.testing.assert_close(loaded[key], value, rtol=2**-11, atol=1e-7)
+
+
+def test_sampling_neither_reads_nor_moves_the_global_random_state(shapes: Model) -> None:
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    first = points(shapes, sampler="ddpm")
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(2)
+    np.testing.assert_array_equal(points(shapes, sampler="ddpm"), first)
+
+
+def test_an_item_is_the_same_file_alone_and_among_others(shapes: Model, tmp_path: Path) -> None:
+    many = shapes.sample("a chair", count=3, seed=5, steps=3)
+    alone = shapes.sample("a chair", seed=7, steps=3)
+    paths = [media.save(tmp_path / f"{i}.ply") for i, media in enumerate([many[2], alone[0]])]
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+def test_guidance_one_is_off_and_zero_ignores_the_prompt(shapes: Model) -> None:
+    def alike(a: np.ndarray, b: np.ndarray) -> bool:
+        return np.allclose(a, b, atol=1e-4)
+
+    assert alike(points(shapes, "a chair", guidance=1), points(shapes, "a chair", guidance=1, negative="a table"))
+    assert not alike(points(shapes, "a chair", guidance=1), points(shapes, "a table", guidance=1))
+    assert alike(points(shapes, "a chair", guidance=0), points(shapes, "a table", guidance=0))
+    assert alike(points(shapes, "a chair", guidance=1), points(shapes, "a chair", guidance=1 + 1e-6))
+    assert not alike(points(shapes, "a chair", guidance=1), points(shapes, "a chair", guidance=3))
+
+
+def test_a_negative_prompt_leads_away_from_itself(shapes: Model) -> None:
+    plain, negative = points(shapes, "a chair"), points(shapes, "a chair", negative="a table")
+    assert not np.allclose(plain, negative, atol=1e-3)
+    np.testing.assert_allclose(
+        points(shapes, "a chair", negative="a chair", guidance=3), points(shapes, "a chair", guidance=1), atol=1e-3
+    )
+
+
+def test_a_model_without_text_refuses_prompts(tiny_codec: Path) -> None:
+    model = tiny_model("points", tiny_codec, "text.encoder=none")
+    assert np.isfinite(points(model)).all()
+    for asked in ({"prompt": "a chair"}, {"negative": "a chair"}):
+        with pytest.raises(InputError, match="takes no prompt"):
+            points(model, **asked)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"stepz": 3}, r"shapes \(points\): no option 'stepz', did you mean 'steps'"),
+        ({"seconds": 3}, r"shapes \(points\): no option 'seconds'"),
+        ({"sampler": "dmp++2m"}, "sampler: unknown method 'dmp[+][+]2m', did you mean 'dpm[+][+]2m'"),
+        ({"sampler": {"name": "ddim", "options": {"etta": 1}}}, "ddim: unknown option 'etta', did you mean 'eta'"),
+        ({"sampler": {"name": "ddim", "options": {"eta": 2}}}, r"eta 2 must lie in \[0, 1\]"),
+        ({"grid": "karas"}, "grid: unknown method 'karas', did you mean 'karras'"),
+        ({"grid": "trailing", "steps": 2000}, "grid trailing: 2000 steps do not fit into the schedule's 1000 levels"),
+        ({"steps": 0}, "steps: .* greater than 0"),
+        ({"guidance": -1}, "guidance: .* greater than or equal to 0"),
+        ({"points": 3}, "points: .* greater than or equal to 16"),
+        ({"points": 10**9}, "points: .* less than or equal to"),
+    ],
+    ids=str,
+)
+def test_a_wrong_setting_names_itself_and_the_nearest(shapes: Model, asked: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        shapes.sample(**asked)
+
+
+def test_a_wrong_task_names_the_nearest(shapes: Model) -> None:
+    with pytest.raises(InputError, match="shapes: unknown task 'compleet', did you mean 'complete'"):
+        shapes.complete(given("points"), "compleet")
+
+
+def test_a_task_is_found_by_its_options(tiny_codec: Path) -> None:
+    model = tiny_model("audio", tiny_codec)
+    assert model.task_of(None, {"from": 1.0, "to": 2.0}) == "fill"
+    assert model.task_of(None, {"extend": 2.0}) == "extend"
+
+
+@pytest.mark.parametrize("medium", RECIPES)
+def test_a_full_edit_forgets_what_was_given_and_a_slight_one_keeps_it(medium: str, tiny_codec: Path) -> None:
+    model = tiny_model(medium, tiny_codec, "diffusion.parameterization=velocity")
+    one, other = given(medium), given(medium, seed=1)
+
+    def plain(media: Any) -> np.ndarray:
+        options = model.modality.options_of(media, model.settings().options)
+        return values(model.codec.decode(model.codec.encode([media]), options)[0]).astype(float)
+
+    def edited(media: Any, strength: float) -> np.ndarray:
+        return values(model.edit(media, "a dog", strength=strength, steps=8)[0]).astype(float)
+
+    apart = np.abs(plain(one) - plain(other)).mean()
+    assert np.abs(edited(one, 0.01) - plain(one)).mean() < 0.2 * apart
+    assert np.abs(edited(one, 0.5) - plain(one)).mean() > 0.3 * apart
+    assert np.abs(edited(one, 1.0) - edited(other, 1.0)).mean() < 0.01 * apart
+
+
+@pytest.mark.parametrize("strength", [0, -0.1, 1.1, float("nan")])
+def test_a_strength_outside_zero_to_one_is_refused(shapes: Model, strength: float) -> None:
+    with pytest.raises(InputError, match="give a number above 0 and at most 1"):
+        shapes.edit(given("points"), "a chair", strength=strength)
+
+
+def test_progress_is_told_of_every_step(shapes: Model) -> None:
+    told: list[tuple[int, int]] = []
+    shapes.sample(steps=3, progress=lambda step, steps: told.append((step, steps)))
+    assert told == [(0, 3), (1, 3), (2, 3), (3, 3)]
+    told.clear()
+    shapes.edit(given("points"), "", strength=0.5, steps=8, progress=lambda step, steps: told.append((step, steps)))
+    assert told == [(step, 4) for step in range(5)]
+
+
+def test_training_starts_from_the_network_that_init_names(tiny_codec: Path, tmp_path: Path) -> None:
+    model = tiny_model("points", tiny_codec)
+    folder = model.save(tmp_path / "m")
+    started = weights.build(tiny_recipe("points", tiny_codec, f"train.init={folder}"))
+    assert all(torch.equal(value, tensors(started)[key]) for key, value in tensors(model).items())
+    with pytest.raises(ModelError, match=r"is \(.*\), recipe 'shapes' needs \(.*\); use the recipe"):
+        weights.build(tiny_recipe("points", tiny_codec, f"train.init={folder}", "network.dim=32"))
+    with pytest.raises(InputError, match=r"train\.init: .* codec\.weights"):
+        weights.build(recipe.load("codec", [*CODEC, f"train.init={folder}"]))
+
+
+def test_a_denoiser_is_never_built_on_an_untrained_codec(tiny_codec: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"codec\.weights is empty.*name a model or run"):
+        weights.build(tiny_recipe("audio", tiny_codec, "codec.weights=null"))
+    with pytest.raises(ModelError, match="nowhere: no such model"):
+        weights.build(tiny_recipe("audio", tiny_codec, "codec.weights=nowhere"))
+    model = weights.build(tiny_recipe("audio", tiny_codec))
+    codec = load_file(tiny_codec / "model.safetensors")
+    assert all(torch.equal(value, codec[f"codec.{key}"]) for key, value in model.codec.state_dict().items())
+    folder = model.save(tmp_path / "m")
+    loaded = weights.load(folder, "cpu")  # its own codec: the one it was trained on may be gone
+    assert all(torch.equal(value, codec[f"codec.{key}"]) for key, value in loaded.codec.state_dict().items())
+
+
+def test_a_codec_alone_has_nothing_to_sample_from(tiny_codec: Path) -> None:
+    with pytest.raises(ModelError, match=r"codec: holds a codec \(vae\) and no denoiser"):
+        weights.load(tiny_codec, "cpu").sample()
+
+
+def test_the_seed_decides_a_new_models_weights(tiny_codec: Path) -> None:
+    def built(seed: int) -> dict[str, torch.Tensor]:
+        return tensors(weights.build(tiny_recipe("points", tiny_codec, f"train.seed={seed}")))
+
+    first, again, other = built(1), built(1), built(2)
+    assert all(torch.equal(value, again[key]) for key, value in first.items())
+    assert any(not torch.equal(value, other[key]) for key, value in first.items())
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "nonsense", "meta"])
+def test_a_device_that_is_not_there_is_named(shapes: Model, tmp_path: Path, device: str) -> None:
+    with pytest.raises(InputError, match=f"device {device}: not on this machine; use auto or cpu"):
+        weights.load(shapes.save(tmp_path / "m"), device)
+
+
+def test_an_unknown_precision_is_refused(shapes: Model, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="precision bf61: unknown, did you mean 'bf16'"):
+        weights.load(shapes.save(tmp_path / "m"), "cpu", precision="bf61")
+
+
+def test_bf16_samples_are_near_those_of_fp32(shapes: Model, tmp_path: Path) -> None:
+    folder = shapes.save(tmp_path / "m")
+    whole, half = (points(weights.load(folder, "cpu", precision), "a chair") for precision in ("fp32", "bf16"))
+    assert not np.array_equal(whole, half)
+    np.testing.assert_allclose(whole, half, atol=0.15)
+
+
+def test_a_broken_checkpoint_says_what_is_wrong_with_it(shapes: Model, tmp_path: Path) -> None:
+    folder = shapes.save(tmp_path / "m")
+    path = folder / "model.safetensors"
+    whole = path.read_bytes()
+    with safe_open(path, "pt") as file:
+        metadata, saved = file.metadata(), load_file(path)
+    name = sorted(saved)[0]
+
+    def said(**change: Any) -> str:
+        save_file(change.get("tensors", saved), path, change.get("metadata", metadata))
+        with pytest.raises(ModelError) as caught:
+            weights.load(folder, "cpu")
+        return str(caught.value)
+
+    assert "checkpoint format 99; this version reads 1" in said(metadata={"format": "99"})
+    assert "checkpoint format unknown" in said(metadata={})
+    assert f"has no tensor {name} (1 missing)" in said(tensors={k: v for k, v in saved.items() if k != name})
+    assert "tensor network.extra is not in the recipe's network" in said(
+        tensors={**saved, "network.extra": torch.zeros(1)}
+    )
+    assert f"{name} is (7,), recipe 'shapes' needs" in said(tensors={**saved, name: torch.zeros(7)})
+    for broken in (whole[:100], b"", b"not a checkpoint"):
+        path.write_bytes(broken)
+        with pytest.raises(ModelError, match=r"model\.safetensors: cannot be read as safetensors"):
+            weights.load(folder, "cpu")
+    (folder / "recipe.yaml").unlink()
+    with pytest.raises(ModelError, match=r"has no recipe\.yaml beside its weights"):
+        weights.load(folder, "cpu")
+
+
+def test_the_file_names_the_recipe_and_version_it_was_made_with(shapes: Model, tmp_path: Path) -> None:
+    with safe_open(shapes.save(tmp_path / "m") / "model.safetensors", "pt") as file:
+        metadata = file.metadata()
+    assert metadata["format"] == "1"
+    assert metadata["recipe"] == shapes.recipe.hash
