@@ -17,7 +17,7 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
-from multidiff.errors import InputError
+from multidiff.errors import InputError, did_you_mean
 from multidiff.modality import Spec
 
 SYNTH = "synth"
@@ -29,7 +29,7 @@ class DataSpec(Spec):
     root: tuple[str, ...] = Field((SYNTH,), description='"synth" (procedural) or one or more folders')
     where: Mapping[str, tuple[str, ...]] = Field({}, description="keep items whose metadata column has these values")
     val: str = Field("", description='validation items: "column=value"; empty: column split=val, else 1 in 10 by hash')
-    limit: int | None = Field(None, gt=0, description="use only the first so many items of a split")
+    limit: int | None = Field(None, gt=0, description="use only the first so many items of a root's split")
 
     @field_validator("root", mode="before")
     @classmethod
@@ -43,6 +43,13 @@ class DataSpec(Spec):
             return value
         return {k: (str(v),) if isinstance(v, str | int | float) else tuple(map(str, v)) for k, v in value.items()}
 
+    @field_validator("val")
+    @classmethod
+    def _column_and_value(cls, value: str) -> str:
+        if value and not all(value.partition("=")):
+            raise ValueError("is written column=value, for example fold=4")
+        return value
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -52,6 +59,11 @@ class Entry:
     text: str = ""
     label: str = ""
     fields: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def caption(self) -> str:
+        """The text, or the label in words where there is none."""
+        return self.text or self.label.replace("_", " ")
 
 
 @dataclass
@@ -72,21 +84,25 @@ SKIPPED = Skipped()
 
 
 def metadata(root: Path) -> list[dict[str, str]] | None:
-    """Rows of `metadata.csv` or `metadata.jsonl`, or None when there is neither.
+    """Rows of `metadata.csv` or `metadata.jsonl`, or None when there is neither; an empty cell is "".
 
-    Raises InputError for a file that cannot be parsed.
+    Raises InputError for a file that cannot be parsed, or has no rows.
     """
     table, lines = root / "metadata.csv", root / "metadata.jsonl"
     try:
         if table.exists():
             with table.open(newline="", encoding="utf-8-sig") as stream:
-                return [{k: v or "" for k, v in row.items() if k} for row in csv.DictReader(stream)]
-        if lines.exists():
-            rows = [json.loads(line) for line in lines.read_text("utf-8").splitlines() if line.strip()]
-            return [{key: str(value) for key, value in row.items()} for row in rows]
-    except (ValueError, AttributeError, csv.Error) as error:
-        raise InputError(f"{table if table.exists() else lines}: cannot be parsed ({error})") from None
-    return None
+                rows = [{k: v or "" for k, v in row.items() if k} for row in csv.DictReader(stream, strict=True)]
+        elif lines.exists():
+            parsed = [json.loads(line) for line in lines.read_text("utf-8-sig").split("\n") if line.strip()]
+            rows = [{key: "" if value is None else str(value) for key, value in row.items()} for row in parsed]
+        else:
+            return None
+    except (OSError, ValueError, AttributeError, csv.Error) as error:
+        raise InputError(f"{table if table.exists() else lines}: cannot be parsed ({error}); correct it") from None
+    if not rows:
+        raise InputError(f"{table if table.exists() else lines}: has no rows; list the files in it, or remove it")
+    return rows
 
 
 def in_split(fields: Mapping[str, str], key: str, split: str, val: str, has_val: bool) -> bool:
@@ -98,7 +114,7 @@ def in_split(fields: Mapping[str, str], key: str, split: str, val: str, has_val:
         column, _, value = val.partition("=")
         held_out = fields.get(column, "") == value
     elif has_val:
-        held_out = own == "val"
+        held_out = own.startswith("val")
     else:
         held_out = int(hashlib.sha256(key.encode()).hexdigest(), 16) % 10 == 0
     return held_out == (split == "val") if split in ("train", "val") else False
@@ -107,7 +123,7 @@ def in_split(fields: Mapping[str, str], key: str, split: str, val: str, has_val:
 def entries(root: str | Path, suffixes: Sequence[str], spec: DataSpec, split: str) -> list[Entry]:
     """Entries of one folder in one split, sorted, filtered by `spec.where`, cut at `spec.limit`.
 
-    Raises InputError when the folder is missing, or holds no file of these suffixes at all.
+    Raises InputError when the folder is missing, or holds no file of these suffixes at all, and as `select`.
     """
     root = Path(root).expanduser()
     if not root.is_dir():
@@ -115,10 +131,11 @@ def entries(root: str | Path, suffixes: Sequence[str], spec: DataSpec, split: st
     rows = metadata(root)
     if rows is None:
         paths = sorted(p for p in root.rglob("*") if p.suffix.lower() in suffixes and not p.name.startswith("."))
-        found = [Entry(p, label=p.parent.name if p.parent != root else "") for p in paths]
+        labels = [p.parent.name if p.parent != root else "" for p in paths]
+        found = [Entry(p, label=label, fields={"label": label}) for p, label in zip(paths, labels, strict=True)]
     else:
-        if rows and "file_name" not in rows[0]:
-            raise InputError(f"{root}: metadata has no column 'file_name'; it has {', '.join(rows[0])}")
+        if bare := next((row for row in rows if not row.get("file_name")), None):
+            raise InputError(f"{root}: a row of its metadata names no file in 'file_name'; it has {bare}")
         found = [Entry(root / r["file_name"], r.get("text", ""), r.get("label", ""), r) for r in rows]
     if not found:
         raise InputError(f"{root}: holds no file of the kinds {' '.join(suffixes)}")
@@ -126,8 +143,15 @@ def entries(root: str | Path, suffixes: Sequence[str], spec: DataSpec, split: st
 
 
 def select(found: Sequence[Entry], spec: DataSpec, split: str) -> list[Entry]:
-    """The entries of a split that pass `spec.where`, at most `spec.limit`."""
-    has_val = any(e.fields.get("split") == "val" for e in found)
+    """The entries of a split that pass `spec.where`, at most `spec.limit`.
+
+    Raises InputError when `spec.where` or `spec.val` names a column that no entry has.
+    """
+    columns = sorted({column for e in found for column in e.fields})
+    for column in (*spec.where, *spec.val.partition("=")[:1]):
+        if column and column not in columns:
+            raise InputError(f"data: no item has a column '{column}' to choose by{did_you_mean(column, columns)}")
+    has_val = any(e.fields.get("split", "").startswith("val") for e in found)
     chosen = [
         e
         for e in found

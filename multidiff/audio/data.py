@@ -53,14 +53,13 @@ def _clips(entry: Entry, spec: AudioData) -> Iterator[Example]:
     usable(audio, entry.path)
     if spec.peak is not None:
         audio = Audio(audio.samples * (spec.peak / audio.peak), audio.rate)
-    text = entry.text or entry.label.replace("_", " ")
     size = round(spec.seconds * spec.rate)
     for start in range(0, audio.samples.shape[1], size):
         clip = Audio(audio.samples[:, start : start + size], spec.rate)
         if clip.peak < QUIET * audio.peak or (start > 0 and clip.seconds < MIN_CLIP):
             continue
         source = f"{entry.path}@{start / spec.rate:g}s" if start else str(entry.path)
-        yield Example(clip, text, entry.label, source)
+        yield Example(clip, entry.caption, entry.label, source)
 
 
 def _active_seconds(entry: Entry, seconds: float) -> float:

@@ -81,7 +81,7 @@ def _packed(root: Path, spec: PointData, split: str) -> Iterator[Example]:
         except (MediaError, ValueError, IndexError) as error:
             SKIPPED.add(f"{root / PACK}[{index}]", error)
             continue
-        yield Example(_normalised(cloud, spec), entry.text, entry.label, f"{root / PACK}[{index}]")
+        yield Example(_normalised(cloud, spec), entry.caption, entry.label, f"{root / PACK}[{index}]")
 
 
 def _pack_entries(root: Path, packed: dict[str, NDArray[Any]]) -> list[Entry]:
@@ -105,7 +105,7 @@ def _files(root: str, spec: PointData, split: str) -> Iterator[Example]:
         except MediaError as error:
             SKIPPED.add(entry.path, error)
             continue
-        yield Example(_normalised(cloud, spec), entry.text or entry.label, entry.label, str(entry.path))
+        yield Example(_normalised(cloud, spec), entry.caption, entry.label, str(entry.path))
 
 
 def visible(points: NDArray[np.floating], camera: NDArray[np.floating], gamma: float = 2.0) -> NDArray[np.bool_]:

@@ -49,7 +49,7 @@ def examples(spec: VideoData, split: str) -> Iterator[Example]:
                 SKIPPED.add(entry.path, error)
                 continue
             for clip in clips:
-                yield Example(clip, entry.text, entry.label, str(entry.path))
+                yield Example(clip, entry.caption, entry.label, str(entry.path))
 
 
 def clips_of(entry: Entry, spec: VideoData) -> list[Video]:
