@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -44,10 +45,14 @@ class Job(Spec):
         common = {**self.settings.model_dump(exclude={"prompt"}), **self.options}
         if self.command == "sample":
             return model.sample(self.prompt, seed=self.seed, progress=progress, **common)[0]
+        common |= {"prompt": self.prompt, "seed": self.seed, "progress": progress}
         given = self._given(model)
-        if self.command == "complete":
-            return model.complete(given, self.task, prompt=self.prompt, seed=self.seed, progress=progress, **common)[0]
-        return model.edit(given, self.prompt, strength=self.strength, seed=self.seed, progress=progress, **common)[0]
+        try:
+            if self.command == "complete":
+                return model.complete(given, self.task, **common)[0]
+            return model.edit(given, strength=self.strength, **common)[0]
+        except InputError as error:  # what the model cannot do with this file
+            raise type(error)(f"{self.given}: {error}") from None
 
     def _given(self, model: Model) -> Any:
         media = read(self.given, model)
@@ -136,8 +141,9 @@ def make(
             suffixes = [*formats, *(["png"] if plot else [])]
             stem = "_".join(filter(None, [model.name, about, str(job.seed)]))
             stem = output.free_stem(target, stem, record, suffixes)
+            title = textwrap.shorten(job.prompt or about, 120, placeholder=" ...")
             tags = {
-                "title": job.prompt or about,
+                "title": title,
                 "comment": json.dumps(record["job"]),
                 "software": f"multidiff {multidiff.__version__}",
             }
@@ -146,7 +152,7 @@ def make(
                 for path in paths[: len(formats)]:
                     media.save(path, tags if embed else None)
                 if plot:
-                    model.modality.plot(media, paths[-1], job.prompt or about)
+                    model.modality.plot(media, paths[-1], title)
                 # What an earlier run of this job wrote in other formats still belongs to it.
                 names = {path.name for path in target.glob(f"{stem}.*") if path.suffix != ".json"}
                 record |= {"files": sorted(names), "embed": embed, "made": {**made, "seconds": seconds}}

@@ -139,7 +139,7 @@ class Model:
         own = set().union(*map(_keys, tasks.values())) & {key for key, value in options.items() if value is not None}
         fitting = {name: schema for name, schema in tasks.items() if own <= set(_keys(schema))}
         for name, schema in fitting.items():
-            if _needed(schema) <= own:
+            if own.issuperset(_needed(schema)):
                 return name
         wanted = "; ".join(
             f"{name}: {' '.join('--' + key for key in _needed(schema) or _keys(schema))}"
@@ -153,7 +153,7 @@ class Model:
         Raises InputError for an unknown or invalid one, naming the nearest.
         """
         schema = self.modality.tasks[task] if task else None
-        sampling_keys, option_keys = set(SampleSpec.model_fields), _keys(self.modality.options)
+        sampling_keys, option_keys = _keys(SampleSpec), _keys(self.modality.options)
         task_keys = _keys(schema) if schema else {}
         known = [*sampling_keys, *option_keys, *task_keys]
         for key in values:
@@ -163,6 +163,10 @@ class Model:
         sampling = _validated(
             SampleSpec, {**self.recipe.sample.model_dump(), **{k: v for k, v in chosen.items() if k in sampling_keys}}
         )
+        try:
+            sampling.times(self.recipe.diffusion.schedule.make(core.SCHEDULES))
+        except ValueError as error:
+            raise InputError(f"{sampling.grid.name} with {sampling.steps} steps: {error}") from None
         options = _validated(
             self.modality.options,
             {
@@ -264,10 +268,7 @@ class Model:
             denoiser = core.ClassifierFree(denoiser, sampling.guidance, null, self.modality.clamp)
         sampler = sampling.sampler.make(core.SAMPLERS)
         noise = core.SeededNoise([seed], shape, torch.float32, self.device)
-        try:
-            times = sampling.grid.make(core.GRIDS)(denoiser.schedule, sampling.steps)
-        except ValueError as error:
-            raise InputError(f"grid {sampling.grid.name}: {error}") from None
+        times = sampling.times(denoiser.schedule)
         if start is None:
             run, steps = core.states(denoiser, sampler, times, noise, condition), len(times) - 1
         else:
@@ -327,8 +328,8 @@ def _keys(schema: type[Spec] | None) -> dict[str, None]:
     return {field.alias or key: None for key, field in schema.model_fields.items()} if schema else {}
 
 
-def _needed(schema: type[Spec]) -> set[str]:
-    return {field.alias or key for key, field in schema.model_fields.items() if field.is_required()}
+def _needed(schema: type[Spec]) -> list[str]:
+    return [field.alias or key for key, field in schema.model_fields.items() if field.is_required()]
 
 
 def _validated(schema: type[Spec], values: dict[str, Any]) -> Any:

@@ -120,6 +120,11 @@ class SampleSpec(Spec):
     prompt: str = ""
     negative: str = ""
 
+    def times(self, schedule: core.NoiseSchedule) -> Tensor:
+        """The grid's times (steps + 1,). Raises ValueError where the schedule has no such grid."""
+        times: Tensor = self.grid.make(core.GRIDS)(schedule, self.steps)
+        return times
+
 
 class Recipe(Spec):
     """A whole recipe; `data`, `codec`, `network` and `options` have the medium's own schemas."""
@@ -143,6 +148,11 @@ class Recipe(Spec):
         if value not in registry.MODALITIES:
             raise ValueError(f"unknown modality '{value}'{did_you_mean(value, list(registry.MODALITIES))}")
         return value
+
+    @model_validator(mode="after")
+    def _has_a_grid(self) -> Recipe:
+        self.sample.times(self.diffusion.schedule.make(core.SCHEDULES))
+        return self
 
     @property
     def hash(self) -> str:

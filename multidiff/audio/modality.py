@@ -100,7 +100,7 @@ class AudioModality:
     def _lasting(self, seconds: float, options: AudioOptions) -> AudioOptions:
         if not MIN_SECONDS <= seconds <= MAX_SECONDS:
             raise InputError(
-                f"{seconds:.2f} s of sound; the model makes {MIN_SECONDS:g} to {MAX_SECONDS:g} s, cut the given sound"
+                f"{seconds:.2f} s of sound is not between {MIN_SECONDS:g} and {MAX_SECONDS:g} s; cut or lengthen it"
             )
         return options.model_copy(update={"seconds": seconds})
 

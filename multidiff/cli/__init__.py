@@ -7,6 +7,7 @@ Results (paths, tables) go to stdout, progress and errors to stderr. Exit codes:
 from __future__ import annotations
 
 import sys
+import warnings
 from importlib import import_module
 
 import click
@@ -63,7 +64,10 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         if strange := next((a for a in arguments if not _is_text(a)), None):
             raise click.UsageError(f"{strange!r}: is not UTF-8 text")
-        code = group.main(arguments, prog_name="multidiff", standalone_mode=False)
+        with warnings.catch_warnings():
+            if not debug:
+                warnings.simplefilter("ignore")  # libraries talk to programmers
+            code = group.main(arguments, prog_name="multidiff", standalone_mode=False)
         sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())

@@ -15,7 +15,7 @@ from multidiff.modality import Spec
 
 SHARED = [
     click.option("-n", "--count", type=click.IntRange(1, 10_000), default=1, help="How many; item i has seed + i."),
-    click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True),
+    click.option("--seed", type=click.IntRange(0), default=0, show_default=True),
     click.option("-o", "--out", default="out", show_default=True, help="Folder for the results."),
     click.option("--format", "formats", help="File formats, comma-separated."),
     click.option("--plot/--no-plot", default=False, help="Also write a PNG picture of each."),

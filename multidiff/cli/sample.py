@@ -9,6 +9,7 @@ import click
 from click.core import ParameterSource
 
 from multidiff.cli import common
+from multidiff.errors import InputError
 
 
 @click.command(short_help="Make media from a prompt.")
@@ -71,4 +72,7 @@ def _again(sidecar: str, values: dict[str, Any]) -> None:
         click.echo(f"note: {again.model} has other weights than when {sidecar} was written", err=True)
     values["formats"] = values["formats"] or before
     values["embed"] = record.get("embed") if values["embed"] is None else values["embed"]
-    common.run([again], model, values)
+    try:
+        common.run([again], model, values)
+    except InputError as error:
+        raise type(error)(f"{sidecar}: {error}") from None

@@ -66,6 +66,8 @@ def _from_log_snr(schedule: NoiseSchedule, log_snr: Tensor) -> Tensor:
     """Times of rising log-SNRs; the first becomes 1, and 0 is appended."""
     times = torch.cat([schedule.inverse(log_snr), torch.zeros(1, dtype=torch.float64)])
     times[0] = 1.0
+    if not bool((times[1:] < times[:-1]).all()):
+        raise ValueError("the grid's ends lie outside the schedule's noise levels, or its steps too close")
     return times
 
 

@@ -109,11 +109,10 @@ class PointCloud:
     @classmethod
     def read(cls, path: str | Path) -> PointCloud:
         """Read a cloud, or sample 16 384 points on a mesh. Raises MediaError (file, fault, cure)."""
-        path = Path(path).expanduser()
-        suffix = path.suffix.lower()
-        if path.is_file() and suffix not in cls.suffixes:
-            raise MediaError(f"{path}: unknown kind '{suffix}'; use one of {' '.join(cls.suffixes)}")
         path = files.readable(path, "a point cloud or mesh")
+        suffix = path.suffix.lower()
+        if suffix not in cls.suffixes:
+            raise MediaError(f"{path}: unknown kind '{suffix}'; use one of {' '.join(cls.suffixes)}")
         try:
             return cls(*READERS[suffix](path))
         except MediaError as error:

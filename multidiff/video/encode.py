@@ -12,7 +12,8 @@ time stamps or random ids in the file, so equal frames give equal bytes.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -75,18 +76,19 @@ def encode(frames: Frames, fps: float, path: str | Path, tags: Mapping[str, str]
         if kind == "gif":
             _write_gif(frames, fps, temporary, comment)
         else:
-            _write_container(frames, fps, temporary, CONTAINERS[kind], tags.get("title", ""), comment)
+            _write_container(frames, fps, temporary, kind, tags.get("title", ""), comment)
     return path
 
 
-def _write_container(frames: Frames, fps: float, path: Path, how: Container, title: str, comment: str) -> None:
+def _write_container(frames: Frames, fps: float, path: Path, kind: str, title: str, comment: str) -> None:
     import av
     from av.video.reformatter import Interpolation
 
     careful = Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP
+    how = CONTAINERS[kind]
     is_yuv = how.pixels == "yuv420p"
     frames = np.ascontiguousarray(even_sized(frames)) if is_yuv else frames
-    with av.open(str(path), "w", container_options=dict(how.container_options)) as container:
+    with _explained(kind, frames), av.open(str(path), "w", container_options=dict(how.container_options)) as container:
         for key, value in (("title", title), ("comment", comment)):
             if value:
                 container.metadata[key] = value
@@ -105,6 +107,20 @@ def _write_container(frames: Frames, fps: float, path: Path, how: Container, tit
                 frame = frame.reformat(format=how.pixels, dst_colorspace="ITU709", interpolation=careful)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
+
+
+@contextmanager
+def _explained(kind: str, frames: Frames) -> Iterator[None]:
+    """An encoder's refusal as an InputError; a disk's stays an OSError."""
+    import av
+
+    try:
+        yield
+    except (av.error.FFmpegError, ValueError) as error:
+        if isinstance(error, OSError):
+            raise
+        H, W = frames.shape[1:3]
+        raise InputError(f"{kind} cannot hold frames of {W}x{H} pixels ({error}); choose another format") from None
 
 
 def _write_gif(frames: Frames, fps: float, path: Path, comment: str) -> None:

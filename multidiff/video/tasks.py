@@ -70,7 +70,7 @@ def spliced(generated: Video, media: Video, splice: Splice) -> Video:
 
 def _check_room(frames: int, least: int) -> None:
     if frames < least:
-        raise MediaError(f"{frames} frames leave none to generate; ask for at least {least}")
+        raise MediaError(f"frames={frames} leaves none to generate; ask for at least {least}")
 
 
 def random_masks(count: int, frames: int, rate: float, generator: torch.Generator) -> Tensor:
