@@ -20,7 +20,14 @@ from multidiff.video.media import Video
 RECIPES = {"audio": "sfx", "video": "clips", "points": "shapes"}
 CODEC = ("codec.width=8", "codec.channels=4", "codec.vocoder_width=8", "codec.vocoder_depth=1")
 OVERRIDES = {
-    "audio": (*CODEC, "network.dim=16", "network.depth=1", "network.heads=2", "options.seconds=0.25"),
+    "audio": (
+        *CODEC,
+        "network.dim=16",
+        "network.depth=1",
+        "network.heads=2",
+        "options.seconds=0.25",
+        "data.seconds=1.0",
+    ),
     "video": (
         *("codec.size=8", "network.widths=[8]", "network.attention=[0]", "network.head_dim=8"),
         *("options.frames=4", "data.size=8", "data.frames=4", "data.count=40"),

@@ -1,0 +1,60 @@
+"""A real medium's training, interrupted and resumed, repeats an uninterrupted one."""
+
+import csv
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from multidiff import weights
+from multidiff.train import run
+from multidiff.train.loop import Training
+from tests.tiny import RECIPES, tiny_recipe
+
+STEPS = 12
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open() as stream:
+        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(stream)]
+
+
+@pytest.mark.parametrize("medium", RECIPES)
+def test_a_run_that_is_stopped_goes_on_as_if_it_had_not_been(
+    medium: str, tiny_codec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    every = ("train.validate_every=6", "train.checkpoint_every=6")
+    overrides = ("data=synth", "data.limit=9", f"train.steps={STEPS}", "train.batch=4", "train.ema=0.9", *every)
+    recipe = tiny_recipe(medium, tiny_codec, *overrides)
+    whole = run.train(recipe, tmp_path / "whole", device="cpu")
+    cut = run.train(recipe, tmp_path / "cut", max_minutes=0.0, device="cpu")
+    assert whole
+    assert cut
+    assert len(table(cut / "log.csv")) == 1
+    _interrupted(recipe, cut, monkeypatch)
+    assert 1 < len(table(cut / "log.csv")) < STEPS
+    run.train(recipe, cut, resume=True, device="cpu")
+
+    assert table(cut / "log.csv") == table(whole / "log.csv")
+    validated = {row["step"]: row for row in table(cut / "val.csv")}
+    assert all(validated[row["step"]] == row for row in table(whole / "val.csv"))
+    ours, theirs = load_file(cut / "state.safetensors"), load_file(whole / "state.safetensors")
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert weights.load(cut, "cpu").sample("a chair", steps=2)
+
+
+def _interrupted(recipe: run.Recipe, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C twice in the middle of a step after the first checkpoint: what came after it is lost."""
+    advance = Training._advance
+
+    def killed(self: Training, rows: run.Rows) -> object:
+        if self.step == 8:
+            raise KeyboardInterrupt
+        return advance(self, rows)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Training, "_advance", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run.train(recipe, folder, resume=True, device="cpu")
