@@ -1,0 +1,27 @@
+"""Inverse tasks: completion, measurements, editing, loops and long sequences, with any denoiser."""
+
+from multidiff.core.inverse.completion import KNOWN_STREAM, Replacement, repaint_times
+from multidiff.core.inverse.editing import ddim_inversion, inversion_edit, sdedit, slerp
+from multidiff.core.inverse.operators import OPERATORS, Operator
+from multidiff.core.inverse.posterior import DPS, MMPS, Measurement, PiGDM, ReconstructionGuidance
+from multidiff.core.inverse.windows import Loop, Windows, continuation
+
+__all__ = [
+    "DPS",
+    "KNOWN_STREAM",
+    "MMPS",
+    "OPERATORS",
+    "Loop",
+    "Measurement",
+    "Operator",
+    "PiGDM",
+    "ReconstructionGuidance",
+    "Replacement",
+    "Windows",
+    "continuation",
+    "ddim_inversion",
+    "inversion_edit",
+    "repaint_times",
+    "sdedit",
+    "slerp",
+]

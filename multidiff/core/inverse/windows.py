@@ -1,0 +1,159 @@
+"""Longer than trained, and without a seam: windows, rolling, and continuation along one axis of the event.
+
+Overlapping windows (MultiDiffusion, Bar-Tal et al. 2023, 2302.08113, eq. 5): every window is denoised by itself and
+the estimates are averaged where they overlap,
+
+    x0 = sum_w weight_w x0_w / sum_w weight_w
+
+weighted towards each window's middle, so that nothing jumps where a window ends. It is a denoiser, for every
+sampler. Windows may go round the end (a loop). Neighbours further apart than a window know of each other only
+through the windows between.
+
+Bias (tests/core/test_windows.py): on a first-order autoregression (neighbours correlate 0.7), windows of 16 over 80
+elements, stride 8, give variances of 0.92 to 1.04 and correlations 0.69, 0.48, 0.33 where 0.70, 0.49, 0.34 are exact;
+at stride 16, without overlap, neighbours across a border are independent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from multidiff.core.denoiser import Condition, Denoiser, Estimate
+from multidiff.core.samplers.step import Draw, Sampler, State
+from multidiff.core.schedule import NoiseSchedule
+
+LOCAL = ("known", "mask")
+"""The keys of a condition that lie along the axes of the event."""
+
+GOLDEN = 0.6180339887498949
+"""Multiples of it fill [0, 1) evenly, however many there are."""
+
+
+def _along(v: Tensor, x: Tensor, axis: int, index: Tensor) -> Tensor:
+    """v with `index` taken along an axis of x, or as it is where it has no such axis or is constant along it."""
+    place = axis % x.ndim
+    if v.ndim <= place or v.shape[place] != x.shape[place]:
+        return v
+    return v.index_select(place, index)
+
+
+def _local(condition: Condition, x: Tensor, axis: int, index: Tensor) -> Mapping[str, Tensor]:
+    return {k: _along(v, x, axis, index) if k in LOCAL else v for k, v in (condition or {}).items()}
+
+
+@dataclass(frozen=True)
+class Windows:
+    """A denoiser of length `size` applied to a longer event: axis (negative, counted from the end), windows every
+    `stride` elements, round the end if `circular`.
+
+    All windows go through the denoiser as one batch. With one window the estimate is the denoiser's own. Raises
+    ValueError for an axis shorter than `size`, or a stride that leaves gaps.
+    """
+
+    denoiser: Denoiser
+    axis: int
+    size: int
+    stride: int
+    circular: bool = False
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.stride <= self.size:
+            raise ValueError(f"stride {self.stride} must lie between 1 and the window's size {self.size}")
+        if self.axis >= 0:
+            raise ValueError(f"axis {self.axis} must be negative: counted from the end of the event")
+
+    @property
+    def schedule(self) -> NoiseSchedule:
+        return self.denoiser.schedule
+
+    def places(self, length: int) -> Tensor:
+        """(windows, size): the elements of each window of an axis of this length."""
+        if length < self.size:
+            raise ValueError(f"the event has {length} elements along axis {self.axis}, a window {self.size}")
+        if self.circular:
+            starts = torch.arange(0, length, self.stride)
+        else:
+            last = length - self.size
+            starts = torch.cat([torch.arange(0, last, self.stride), torch.tensor([last])])
+        return (starts[:, None] + torch.arange(self.size)) % length
+
+    def __call__(self, x_t: Tensor, t: Tensor, condition: Condition = None) -> Estimate:
+        places = self.places(x_t.shape[self.axis]).to(x_t.device)
+        x = torch.cat([_along(x_t, x_t, self.axis, place) for place in places])
+        times = torch.cat([_along(t, x_t, self.axis, place) for place in places])
+        each = [_local(condition, x_t, self.axis, place) for place in places]
+        x0 = self.denoiser(x, times, {key: torch.cat([c[key] for c in each]) for key in each[0]}).x0
+        middle = torch.arange(self.size, device=x.device, dtype=x.dtype)
+        weight = torch.minimum(middle + 1, self.size - middle)
+        total = torch.zeros(x_t.shape[self.axis], device=x.device, dtype=x.dtype)
+        total = total.index_add(0, places.flatten(), weight.repeat(len(places)))
+        result = torch.zeros_like(x_t).movedim(self.axis, -1)
+        for place, part in zip(places, x0.chunk(len(places)), strict=True):
+            result = result.index_add(-1, place, part.movedim(self.axis, -1) * (weight / total[place]))
+        return Estimate(result.movedim(-1, self.axis))
+
+
+@dataclass(frozen=True)
+class _Rolled:
+    """The denoiser seen through x rolled by `shift` along an axis."""
+
+    denoiser: Denoiser
+    axis: int
+    shift: int
+
+    @property
+    def schedule(self) -> NoiseSchedule:
+        return self.denoiser.schedule
+
+    def __call__(self, x_t: Tensor, t: Tensor, condition: Condition = None) -> Estimate:
+        length = x_t.shape[self.axis]
+        index = (torch.arange(length, device=x_t.device) - self.shift) % length
+        rolled = _along(x_t, x_t, self.axis, index)
+        times = _along(t, x_t, self.axis, index)
+        x0 = self.denoiser(rolled, times, _local(condition, x_t, self.axis, index)).x0
+        return Estimate(x0.roll(-self.shift, self.axis))
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A sampler that makes the event a seamless loop along `axis` (negative): in every step the denoiser sees it
+    rolled round by another part of its length, so that the ends meet in the middle of what it knows.
+
+    One evaluation a step, as without it. On a smooth Gaussian process of 24 elements, where the ends of a plain sample
+    differ 4.2 times as much as neighbours do, the seam's step is 0.96 of the others'.
+    """
+
+    sampler: Sampler
+    axis: int
+
+    def __call__(self, denoiser: Denoiser, state: State, s: Tensor, draw: Draw, condition: Condition = None) -> State:
+        shift = round(state.step * GOLDEN % 1 * state.x.shape[self.axis])
+        return self.sampler(_Rolled(denoiser, self.axis, shift), state, s, draw, condition)
+
+
+def continuation(
+    complete: Callable[[int, Tensor, Tensor], Tensor], first: Tensor, windows: int, overlap: int, axis: int = -1
+) -> Tensor:
+    """`first` (B, *event) and `windows` windows more, each completed from the last `overlap` elements before it.
+
+    complete(number, known, mask) -> x makes window 1, 2, ...: known is shaped as `first` and holds the overlap at
+    its start along `axis`, where mask, (1, *event's shape with ones elsewhere), is 1. Any completion will do: a
+    network trained with masks, RePaint, MMPS. Raises ValueError for an overlap not shorter than the window.
+    """
+    size = first.shape[axis]
+    if not 1 <= overlap < size:
+        raise ValueError(f"overlap {overlap} must lie between 1 and the window's length {size} - 1")
+    shape = [1] * first.ndim
+    shape[axis] = size
+    mask = (torch.arange(size, device=first.device) < overlap).to(first).reshape(shape)
+    parts, window = [first], first
+    for number in range(1, windows + 1):
+        end = window.narrow(axis, size - overlap, overlap)
+        rest = torch.zeros_like(window.narrow(axis, 0, size - overlap))
+        window = complete(number, torch.cat([end, rest], dim=axis), mask)
+        parts.append(window.narrow(axis, overlap, size - overlap))
+    return torch.cat(parts, dim=axis)

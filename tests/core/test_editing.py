@@ -1,0 +1,81 @@
+"""Inversion, editing by it, and interpolation of noises."""
+
+import pytest
+import torch
+
+from multidiff.core import GRIDS, SAMPLERS, SCHEDULES, Estimate, MixtureDenoiser, make, sample
+from multidiff.core.inverse import ddim_inversion, inversion_edit, slerp
+from tests.core.exact import CheapNoise, mixture, schedule
+from tests.core.laws import drawn
+
+DDIM = make(SAMPLERS, "ddim")
+
+
+@pytest.mark.parametrize("grid", ["trailing", "log-snr", "karras"])
+@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_inversion_then_sampling_returns_the_input(name, grid, dtype):
+    s = schedule(name)
+    d = mixture(s)
+    d = MixtureDenoiser(s, d.means.to(dtype), d.stds.to(dtype), d.weights.to(dtype))
+    times, x0 = make(GRIDS, grid)(s, 100), drawn(d, 50)
+    noise = ddim_inversion(d, times, x0)
+    assert float(noise.std()) == pytest.approx(float(s.sigma(times[0])), abs=0.2)
+    back = sample(d, DDIM, times, CheapNoise((50, 2)), x=noise)
+    torch.testing.assert_close(back, x0, rtol=0, atol=1e-4)
+
+
+def test_sampling_then_inversion_returns_the_noise_of_a_few_steps():
+    s = schedule("flow")
+    d, noise, times = mixture(s), CheapNoise((20, 2)), make(GRIDS, "log-snr")(s, 30)
+    x0 = sample(d, DDIM, times, noise)
+    back = ddim_inversion(d, times, x0)
+    # At alpha = 0 the step out is D of nothing: noise and x agree to what float64 and the tolerance leave.
+    torch.testing.assert_close(back, noise(0), rtol=0, atol=2e-2)
+
+
+def test_inversion_does_not_depend_on_its_batch():
+    s = schedule("cosine")
+    d, times = mixture(s), make(GRIDS, "log-snr")(s, 20)
+    x0 = drawn(d, 6)
+    together, alone = ddim_inversion(d, times, x0), ddim_inversion(d, times, x0[2:3])
+    torch.testing.assert_close(together[2:3], alone, rtol=0, atol=1e-12)
+
+
+class Shifted:
+    """A mixture whose means move by condition["shift"] (B, 2)."""
+
+    def __init__(self, inner):
+        self.inner, self.schedule = inner, inner.schedule
+
+    def __call__(self, x_t, t, condition=None):
+        shift = condition["shift"]
+        return Estimate(self.inner(x_t - self.schedule.alpha(t)[:, None] * shift, t).x0 + shift)
+
+
+def test_an_edit_by_inversion_moves_what_the_conditions_differ_in_and_keeps_the_rest():
+    s = schedule("cosine")
+    d, times = mixture(s), make(GRIDS, "log-snr")(s, 60)
+    x0 = drawn(d, 40)
+    here, there = ({"shift": torch.tensor([[0.0, v]], dtype=torch.float64).expand(40, 2)} for v in (0.0, 5.0))
+    noise = CheapNoise((40, 2))
+    *_, same = inversion_edit(Shifted(d), DDIM, times, noise, x0, 0.8, here, here)
+    torch.testing.assert_close(same.x, x0, rtol=0, atol=1e-4)
+    *_, moved = inversion_edit(Shifted(d), DDIM, times, noise, x0, 1.0, here, there)
+    torch.testing.assert_close(moved.x, x0 + there["shift"], rtol=0, atol=0.15)
+
+
+def test_a_single_step_from_pure_noise_cannot_be_inverted():
+    with pytest.raises(ValueError, match="more steps"):
+        ddim_inversion(mixture(schedule("flow")), torch.tensor([1.0, 0.0]), torch.zeros(1, 2))
+
+
+def test_slerp_goes_from_one_noise_to_the_other_and_stays_noise_between():
+    noise = CheapNoise((2, 3, 4000))
+    a, b = noise(0), noise(1)
+    torch.testing.assert_close(slerp(a, b, torch.zeros(2)), a)
+    torch.testing.assert_close(slerp(a, b, torch.ones(2)), b)
+    middle = slerp(a, b, torch.tensor([0.5, 0.25]))
+    assert float(middle[0].std()) == pytest.approx(1.0, abs=0.02)
+    assert float(((a + b) / 2).std()) < 0.75
+    torch.testing.assert_close(slerp(a, a, torch.tensor([0.3, 0.7])), a)

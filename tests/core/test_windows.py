@@ -1,0 +1,138 @@
+"""Long sequences and loops, on a stationary Gaussian whose law is known at every length."""
+
+import pytest
+import torch
+
+from multidiff.core import GRIDS, SAMPLERS, Estimate, GaussianDenoiser, make, sample
+from multidiff.core.inverse import MMPS, OPERATORS, Loop, Measurement, Windows, continuation
+from tests.core.exact import CheapNoise, schedule
+
+SIZE, COUNT = 16, 600
+
+
+def stationary(size, rate=0.7):
+    """Neighbours k apart correlate rate^k: a first-order autoregression."""
+    place = torch.arange(size, dtype=torch.float64)
+    return rate ** (place[:, None] - place).abs()
+
+
+def smooth(size, length=3.0):
+    place = torch.arange(size, dtype=torch.float64)
+    return torch.exp(-((place[:, None] - place) ** 2) / (2 * length**2)) + 1e-4 * torch.eye(size, dtype=torch.float64)
+
+
+def gaussian(covariance, name="cosine"):
+    return GaussianDenoiser(schedule(name), torch.zeros(len(covariance), dtype=torch.float64), covariance)
+
+
+def times(d, steps=40):
+    return make(GRIDS, "log-snr")(d.schedule, steps)
+
+
+@pytest.mark.parametrize("sampler", ["ddim", "ddpm", "dpm++3m"])
+def test_one_window_that_covers_all_is_plain_sampling(sampler):
+    d, noise = gaussian(stationary(SIZE)), CheapNoise((4, SIZE))
+    plain = sample(d, make(SAMPLERS, sampler), times(d), noise)
+    windowed = sample(Windows(d, -1, SIZE, 5), make(SAMPLERS, sampler), times(d), noise)
+    torch.testing.assert_close(windowed, plain, rtol=0, atol=1e-12)
+
+
+def test_windows_make_a_longer_sequence_of_nearly_the_same_law():
+    d, length = gaussian(stationary(SIZE)), 5 * SIZE
+    x = sample(Windows(d, -1, SIZE, SIZE // 2), make(SAMPLERS, "dpm++2m"), times(d), CheapNoise((COUNT, length)))
+    covariance = x.T.cov()
+    near = torch.cat([covariance.diagonal(k)[:, None].mean(0) for k in range(4)])
+    assert float((near - stationary(length)[0, :4]).abs().max()) < WINDOWS_ERROR
+    assert float(covariance.diagonal().min()) > 0.75
+    assert float((covariance - stationary(length)).abs().max()) < 0.25
+
+
+WINDOWS_ERROR = 0.05
+
+
+def jumps(x):
+    """Root mean square step across the seam, and between neighbours elsewhere."""
+    return float((x[..., 0] - x[..., -1]).square().mean().sqrt()), float(x.diff(dim=-1).square().mean().sqrt())
+
+
+@pytest.mark.parametrize("name", ["cosine", "flow"])
+@pytest.mark.parametrize("kind", ["roll", "windows"])
+def test_a_loop_has_no_seam(kind, name):
+    d, noise, sampler = gaussian(smooth(24), name), CheapNoise((COUNT, 24)), make(SAMPLERS, "dpm++2m")
+    seam, inner = jumps(sample(d, sampler, times(d), noise))
+    assert seam > 3.5 * inner
+    if kind == "roll":
+        loop = sample(d, Loop(sampler, -1), times(d), noise)
+    else:
+        loop = sample(Windows(gaussian(smooth(16), name), -1, 16, 4, circular=True), sampler, times(d), noise)
+    seam, inner = jumps(loop)
+    assert seam < 1.25 * inner
+
+
+def test_known_values_and_masks_move_with_the_window_and_other_conditions_stay():
+    seen = []
+
+    class Watching:
+        schedule = schedule("flow")
+
+        def __call__(self, x_t, t, condition=None):
+            seen.append({k: v.clone() for k, v in condition.items()})
+            return Estimate(condition["known"])
+
+    known = torch.arange(12.0).reshape(1, 1, 12).expand(2, 3, 12)
+    condition = {"known": known, "mask": torch.ones(2, 1, 12), "tokens": torch.zeros(2, 5, 12)}
+    x, t = torch.zeros(2, 3, 12), torch.full((2,), 0.5, dtype=torch.float64)
+    x0 = Windows(Watching(), -1, 6, 3)(x, t, condition).x0
+    torch.testing.assert_close(x0, known.clone())
+    assert seen[-1]["known"].shape == (6, 3, 6)
+    assert seen[-1]["mask"].shape == (6, 1, 6)
+    assert seen[-1]["tokens"].shape == (6, 5, 12)
+
+
+def test_windows_work_on_any_axis_and_with_a_time_for_each_element():
+    d = gaussian(stationary(4))
+
+    class Frames:
+        schedule = d.schedule
+
+        def __call__(self, x_t, t, condition=None):
+            assert t.shape == (len(x_t), 1, 4)
+            x = x_t.permute(0, 1, 3, 2).reshape(-1, 4)
+            x0 = d(x, torch.full((len(x),), 0.5, dtype=torch.float64)).x0
+            return Estimate(x0.reshape(len(x_t), 2, 3, 4).permute(0, 1, 3, 2))
+
+    x = CheapNoise((2, 2, 10, 3))(0)
+    x0 = Windows(Frames(), -2, 4, 2)(x, torch.full((2, 1, 10), 0.5, dtype=torch.float64)).x0
+    assert x0.shape == x.shape
+    assert bool(x0.isfinite().all())
+
+
+def test_continuation_of_a_markov_process_has_its_exact_law():
+    d, overlap = gaussian(stationary(SIZE)), 4
+    sampler, grid = make(SAMPLERS, "ddpm"), make(GRIDS, "log-snr", {"start": -4, "end": 4})(d.schedule, 60)
+
+    def complete(number, known, mask):
+        operator = make(OPERATORS, "masked", {"mask": mask})
+        x = sample(MMPS(d, Measurement(operator, known, 0.02)), sampler, grid, CheapNoise((COUNT, SIZE), seed=number))
+        return torch.where(mask.bool(), known, x)
+
+    first = CheapNoise((COUNT, SIZE))(99) @ torch.linalg.cholesky(stationary(SIZE)).T
+    x = continuation(complete, first, windows=2, overlap=overlap)
+    assert x.shape == (COUNT, SIZE + 2 * (SIZE - overlap))
+    assert torch.equal(x[:, :SIZE], first)
+    assert float((x.T.cov() - stationary(x.shape[1])).square().mean().sqrt()) < 0.05
+
+
+@pytest.mark.parametrize(
+    ("size", "stride", "axis", "word"), [(4, 5, -1, "stride"), (4, 0, -1, "stride"), (4, 2, 1, "axis")]
+)
+def test_windows_that_cannot_be_are_refused(size, stride, axis, word):
+    with pytest.raises(ValueError, match=word):
+        Windows(gaussian(stationary(4)), axis, size, stride)
+
+
+def test_an_event_shorter_than_a_window_and_a_full_overlap_are_refused():
+    with pytest.raises(ValueError, match="window"):
+        Windows(gaussian(stationary(4)), -1, 4, 2)(torch.zeros(1, 3), torch.tensor([0.5]))
+    with pytest.raises(ValueError, match="overlap"):
+        continuation(lambda number, known, mask: known, torch.zeros(1, 4), 1, 4)
