@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from multidiff.core import PARAMETERIZATIONS, SAMPLERS, SCHEDULES
+from multidiff.core import PARAMETERIZATIONS, SAMPLERS, SCHEDULES, make
 from multidiff.errors import RecipeError
 from multidiff.model import Model
 from tests.tiny import RECIPES, TASKS, Words, given, tiny_model, values
@@ -16,8 +16,9 @@ from tests.tiny import RECIPES, TASKS, Words, given, tiny_model, values
 STEPS = 4
 """So few steps that third-order multistep reaches its order once."""
 JOBS = [(medium, job) for medium in RECIPES for job in ("generate", "edit", *TASKS[medium])]
-REFUSED = {("flow", "noise"), ("flow", "score")}
-"""Rectified flow begins at alpha = 0, where a prediction of the noise says nothing of the data."""
+ENDLESS = [name for name in SCHEDULES if make(SCHEDULES, name).alpha(torch.ones(())) == 0]
+REFUSED = set(product(ENDLESS, ("noise", "score")))
+"""At alpha = 0, where these schedules begin, a prediction of the noise says nothing of the data."""
 
 
 @pytest.fixture

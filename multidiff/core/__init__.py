@@ -38,7 +38,8 @@ from multidiff.core.noise import Noise, SeededNoise
 from multidiff.core.parameterization import PARAMETERIZATIONS, Parameterization
 from multidiff.core.sample import sample, states
 from multidiff.core.samplers import SAMPLERS, Sampler, State
-from multidiff.core.schedule import SCHEDULES, NoiseSchedule, expand
+from multidiff.core.schedule import NoiseSchedule, expand
+from multidiff.core.schedules import SCHEDULES
 from multidiff.core.timesteps import GRIDS, Grid
 
 __all__ = [

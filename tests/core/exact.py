@@ -20,14 +20,18 @@ from multidiff.core import (
 from multidiff.core.denoiser import noise_estimate
 from multidiff.core.schedule import expand
 
-PAIRS = [(s, p) for s in SCHEDULES for p in PARAMETERIZATIONS if not (s == "flow" and p in ("noise", "score"))]
-"""Every schedule with every parameterization that determines x0 under it; the other two are refused
-(test_parameterization)."""
-
 
 def schedule(name: str) -> NoiseSchedule:
     result: NoiseSchedule = make(SCHEDULES, name)
     return result
+
+
+ENDLESS = [name for name in SCHEDULES if schedule(name).alpha(torch.ones(())) == 0]
+"""Schedules at whose end no data is left."""
+
+PAIRS = [(s, p) for s in SCHEDULES for p in PARAMETERIZATIONS if not (s in ENDLESS and p in ("noise", "score"))]
+"""Every schedule with every parameterization that determines x0 under it; the others are refused
+(test_parameterization)."""
 
 
 def mixture(schedule: NoiseSchedule) -> MixtureDenoiser:

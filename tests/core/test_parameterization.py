@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from multidiff.core import PARAMETERIZATIONS, SCHEDULES, NetworkDenoiser, make
-from tests.core.exact import ExactNetwork, mixture, schedule
+from multidiff.core.schedules.preserving import VariancePreserving
+from tests.core.exact import ENDLESS, ExactNetwork, mixture, schedule
 
 x0 = torch.randn(5, 2, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 eps = torch.randn(5, 2, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
@@ -29,7 +30,7 @@ def test_factors_are_the_literatures_weights_on_x0(name):
     torch.testing.assert_close(factor("edm", {"sigma_data": 0.5}), snr + 4)
     if name == "flow":
         torch.testing.assert_close(factor("flow"), (1 + snr.sqrt()) ** 2)
-    else:
+    if isinstance(s, VariancePreserving):
         torch.testing.assert_close(factor("velocity"), snr + 1)
 
 
@@ -50,8 +51,9 @@ def test_edm_is_karras_preconditioning():
     torch.testing.assert_close(p.input_scale(s, T), 1 / V.flatten().sqrt())
 
 
+@pytest.mark.parametrize("end", ENDLESS)
 @pytest.mark.parametrize("name", ["noise", "score"])
-def test_predicting_noise_where_no_data_is_left_is_refused(name):
+def test_predicting_noise_where_no_data_is_left_is_refused(name, end):
     p = make(PARAMETERIZATIONS, name)
     with pytest.raises(ValueError, match="alpha = 0; predict velocity"):
-        NetworkDenoiser(ExactNetwork(mixture(schedule("flow")), p), schedule("flow"), p)
+        NetworkDenoiser(ExactNetwork(mixture(schedule(end)), p), schedule(end), p)

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from multidiff.core import SCHEDULES, make
-from multidiff.core.schedule import Cosine, Linear, Tabulated, expand
+from multidiff.core.schedule import expand
+from multidiff.core.schedules import Cosine, Karras, Linear, RectifiedFlow, Shifted, Tabulated, ZeroTerminalSNR
 from tests.core.exact import schedule
 
 T = torch.linspace(0.0005, 0.9995, 800, dtype=torch.float64)
@@ -17,7 +18,7 @@ def test_time_zero_is_data_and_noise_only_grows(name):
     ends = torch.tensor([0.0, 1.0], dtype=torch.float64)
     assert s.alpha(ends)[0] == 1
     assert s.sigma(ends)[0] == 0
-    assert s.alpha(ends)[1] < 0.01
+    assert s.alpha(ends)[1] / s.sigma(ends)[1] < 0.1
     assert bool((s.log_snr(T).diff() < 0).all())
 
 
@@ -37,7 +38,7 @@ def test_derivatives_are_the_slopes_of_alpha_and_sigma(name):
         torch.testing.assert_close(own, (level(t + h) - level(t - h)) / (2 * h), rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["linear", "cosine", "tabulated"])
+@pytest.mark.parametrize("name", ["linear", "scaled-linear", "cosine", "sigmoid", "tabulated", "zero-terminal-snr"])
 def test_variance_is_preserved(name):
     s = schedule(name)
     torch.testing.assert_close(s.alpha(T) ** 2 + s.sigma(T) ** 2, torch.ones_like(T))
@@ -91,3 +92,61 @@ def test_an_unknown_schedule_or_option_names_the_nearest():
         make(SCHEDULES, "tabulated", {"power": 0})
     with pytest.raises(ValueError, match="linear: "):
         make(SCHEDULES, "linear", {"beta_max": "high"})
+
+
+@every_schedule
+def test_a_schedules_norm_is_one_along_its_path_and_has_its_derivatives(name):
+    s, h = schedule(name), 1e-6
+    alpha, sigma = s.alpha(T), s.sigma(T)
+    n, by_alpha, by_sigma = s._norm(alpha, sigma)
+    torch.testing.assert_close(n, torch.ones_like(T))
+    torch.testing.assert_close(s._norm(3 * alpha, 3 * sigma)[0], 3 * n)
+    torch.testing.assert_close((s._norm(alpha + h, sigma)[0] - s._norm(alpha - h, sigma)[0]) / (2 * h), by_alpha)
+    torch.testing.assert_close((s._norm(alpha, sigma + h)[0] - s._norm(alpha, sigma - h)[0]) / (2 * h), by_sigma)
+
+
+@pytest.mark.parametrize("shift", [0.3, 4.0])
+@every_schedule
+def test_a_shift_moves_log_snr_and_stays_in_the_family(name, shift):
+    base = schedule(name)
+    s = Shifted(base, shift)
+    torch.testing.assert_close(s.log_snr(T), base.log_snr(T) - math.log(shift))
+    torch.testing.assert_close(base._norm(s.alpha(T), s.sigma(T))[0], torch.ones_like(T))
+    torch.testing.assert_close(s.inverse(s.log_snr(T)), T, rtol=0, atol=1e-11)
+
+
+def test_a_shifted_flow_is_the_shift_of_time_in_stable_diffusion_3():
+    s = Shifted(RectifiedFlow(), 3.0)
+    torch.testing.assert_close(s.sigma(T), 3 * T / (1 + 2 * T))
+    torch.testing.assert_close(s.derivatives(T)[1], 3 / (1 + 2 * T) ** 2)
+
+
+def test_zero_terminal_snr_is_that_of_diffusers_but_for_the_level_that_stays():
+    from diffusers.schedulers.scheduling_ddim import rescale_zero_terminal_snr
+
+    betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
+    alphas = (1 - rescale_zero_terminal_snr(betas)).cumprod(0).sqrt()
+    levels = torch.arange(1, 1001, dtype=torch.float64) / 1000
+    ours = schedule("zero-terminal-snr").alpha(levels)
+    assert ours[-1] == 0
+    torch.testing.assert_close(ours, alphas, rtol=4e-5, atol=1e-9)
+    torch.testing.assert_close(ours * alphas[0] / ours[0], alphas, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["flow", "ve", "sub-vp"])
+def test_zero_terminal_snr_is_refused_where_variance_is_not_preserved(name):
+    with pytest.raises(ValueError, match="does not preserve variance"):
+        ZeroTerminalSNR(schedule(name))
+
+
+def test_karras_times_are_the_sigmas_of_the_paper():
+    levels = torch.linspace(80 ** (1 / 7), 0.002 ** (1 / 7), 20, dtype=torch.float64) ** 7
+    sigma = Karras().sigma(torch.linspace(1, 0, 20, dtype=torch.float64))
+    torch.testing.assert_close(sigma**2 + 0.002**2, levels**2)
+
+
+def test_a_schedule_of_a_schedule_is_made_by_name_with_its_options():
+    s = make(SCHEDULES, "shifted", {"schedule": {"name": "cosine", "options": {"s": 0.02}}, "shift": 2.0})
+    torch.testing.assert_close(s.log_snr(T), Cosine(0.02).log_snr(T) - math.log(2))
+    with pytest.raises(ValueError, match="did you mean 'cosine'"):
+        make(SCHEDULES, "shifted", {"schedule": "cosin"})
