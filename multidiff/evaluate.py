@@ -62,7 +62,8 @@ def evaluate(
     SKIPPED.items.clear()
     real = list(islice(modality.examples(data, split), 2 * count))
     if len(real) < 4:
-        raise InputError(f"{', '.join(roots)}: {len(real)} usable items in split '{split}'; at least 4 are needed")
+        bad = f"; the first of {len(SKIPPED)} bad: {SKIPPED.items[0][1]}" if SKIPPED.items else ""
+        raise InputError(f"{', '.join(roots)}: {len(real)} usable items in split '{split}', at least 4 are needed{bad}")
     half = len(real) // 2
     shown, rest = real[:half], real[half:]
     generated = []

@@ -151,7 +151,10 @@ class Recipe(Spec):
 
     @model_validator(mode="after")
     def _has_a_grid(self) -> Recipe:
-        self.sample.times(self.diffusion.schedule.make(core.SCHEDULES))
+        try:
+            self.sample.times(self.diffusion.schedule.make(core.SCHEDULES))
+        except ValueError as error:
+            raise ValueError(f"sample.grid: {self.sample.grid.name} with {self.sample.steps} steps: {error}") from None
         return self
 
     @property
@@ -215,7 +218,7 @@ def problems(error: ValidationError, spec: type[BaseModel], place: str = "") -> 
         else:
             got = "" if isinstance(item["input"], Mapping) else f" (got {item['input']!r})"
             fault = item["msg"].removeprefix("Value error, ") + got
-        lines.append(f"{'.'.join(location)}: {fault}")
+        lines.append(": ".join(filter(None, (".".join(location), fault))))
     return lines
 
 

@@ -119,8 +119,8 @@ class HubText:
                 f"text.encoder={name} needs transformers ({error}); pip install 'multidiff[hub]'"
             ) from None
         try:
-            self.tokenizer = AutoTokenizer.from_pretrained(name)
-            model = AutoModel.from_pretrained(name).eval()
+            self.tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+            model = AutoModel.from_pretrained(name, trust_remote_code=False, use_safetensors=True).eval()
         except (OSError, ValueError) as error:
             raise ModelError(f"text.encoder={name}: cannot be loaded ({str(error).splitlines()[0]})") from None
         self.model = model.get_encoder() if getattr(model.config, "is_encoder_decoder", False) else model

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from multidiff.audio import ogg
 from multidiff.errors import MediaError
 
 SUFFIXES = (
@@ -22,7 +23,6 @@ MAX_VALUES = 2**28
 _UNKNOWN_SIZE = 0x7FFF0000
 """Lengths from here on are what programs put in a header when they write into a pipe."""
 _STATES_DURATION = ("mov,", "matroska", "asf")
-_OGG_END = 4
 
 
 def decode(path: Path) -> tuple[np.ndarray, int]:
@@ -121,14 +121,5 @@ def _cut_short(path: Path) -> bool:
             return declared < _UNKNOWN_SIZE and declared > size
         if kind == b"OggS":
             stream.seek(max(size - 2**17, 0))  # a page has at most 65307 bytes
-            return not _ends_with_last_page(stream.read())
+            return not ogg.ends_with_last_page(stream.read())
     return False
-
-
-def _ends_with_last_page(data: bytes) -> bool:
-    """Whether the last Ogg page (RFC 3533, section 6) is whole and marked as the end of its stream."""
-    start = data.rfind(b"OggS")
-    if start < 0 or len(data) < start + 27:
-        return False
-    table = data[start + 27 : start + 27 + data[start + 26]]
-    return bool(data[start + 5] & _OGG_END) and start + 27 + len(table) + sum(table) <= len(data)

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from multidiff.audio import files
+from multidiff.audio import files, ogg
 from multidiff.errors import MediaError, did_you_mean
 from multidiff.files import readable, written_whole
 
@@ -140,7 +140,7 @@ class Audio:
                     file.write(samples[start : start + _BLOCK])
         except soundfile.LibsndfileError as error:
             raise MediaError(f"{kind} cannot hold {self!r} ({error.error_string}); {cure}") from None
-        return data.getvalue()
+        return ogg.with_fixed_serial(data.getvalue()) if kind == "ogg" else data.getvalue()
 
     def resample(self, rate: int) -> Audio:
         """This sound at another rate, through soxr's band-limited high-quality filter."""

@@ -8,7 +8,7 @@ import click
 @click.command(name="eval", short_help="Measure a model against real files.")
 @click.argument("model")
 @click.option("--data", "roots", multiple=True, required=True, help="Folder of real files; may be repeated.")
-@click.option("-n", "--count", type=click.IntRange(2), default=32, show_default=True, help="Samples to make.")
+@click.option("-n", "--count", type=click.IntRange(4), default=32, show_default=True, help="Samples to make.")
 @click.option("--split", default="val", show_default=True, help="Which of the files: val or test.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--steps", type=click.IntRange(1), help="Sampling steps.")

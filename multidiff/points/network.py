@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from multidiff.modality import Condition, Spec
@@ -32,6 +32,14 @@ class PointNetworkSpec(Spec):
     heads: int = Field(4, gt=0)
     condition_dim: int = Field(128, gt=0, description="width of the vector of noise level and prompt")
     frequencies: int = Field(5, ge=0, description="octaves of Fourier features of a coordinate")
+
+    @model_validator(mode="after")
+    def _divides(self) -> PointNetworkSpec:
+        if self.dim % self.heads or self.latent_dim % self.heads:
+            raise ValueError(
+                f"dim {self.dim} and latent_dim {self.latent_dim} must be multiples of heads, {self.heads}"
+            )
+        return self
 
 
 class PointNetwork(nn.Module):
