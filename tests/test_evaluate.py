@@ -43,7 +43,7 @@ def test_too_few_files_are_an_error(tiny_codec: Path, tmp_path: Path) -> None:
         given("points", seed=i).save(tmp_path / f"{i}.ply")
     rows = [f"{i}.ply,val" for i in range(3)]
     (tmp_path / "metadata.csv").write_text("\n".join(["file_name,split", *rows]))
-    with pytest.raises(InputError, match="3 usable items in split 'val'; at least 4 are needed"):
+    with pytest.raises(InputError, match=r"3 usable items in split 'val'[,;] at least 4 are needed"):
         evaluate(model, (str(tmp_path),), tmp_path / "out")
     with pytest.raises(InputError, match="no option 'stepz', did you mean 'steps'"):
         evaluate(model, (str(tmp_path),), tmp_path / "out", stepz=3)

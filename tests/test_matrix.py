@@ -1,5 +1,10 @@
-"""Law 3: every sampler works with every schedule, parameterization, medium and task, under guidance."""
+"""Law 3: every sampler works with every schedule, parameterization, medium and task, under guidance.
 
+The usual run takes every (schedule, sampler, medium, task), and every (schedule, parameterization, sampler) on the
+quickest medium; `make test-slow` takes the whole product.
+"""
+
+from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -35,8 +40,9 @@ def in_model_space(monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
     return seen
 
 
-def build(codec: Path, medium: str, *overrides: str) -> Model:
-    model = tiny_model(medium, codec, *overrides)
+@cache
+def build(codec: Path, medium: str, schedule: str = "cosine", parameterization: str = "velocity") -> Model:
+    model = tiny_model(medium, codec, f"diffusion={{schedule: {schedule}, parameterization: {parameterization}}}")
     model.text = Words()
     return model
 
@@ -67,26 +73,46 @@ def known_part(medium: str, job: str, media: Any) -> Any:
     return {"predict": whole[:4], "interpolate": whole[[0, -1]], "complete": whole[:40]}.get(job)
 
 
-@pytest.mark.parametrize("diffusion", [*product(SCHEDULES, PARAMETERIZATIONS)], ids="-".join)
+def check(model: Model, medium: str, job: str, sampler: str, in_model_space: list[torch.Tensor]) -> None:
+    """One cell: finite, as long as asked, what was given still there."""
+    cell = f"{medium} {job} {sampler} {model.recipe.diffusion}"
+    (whole,) = made(model, medium, job, sampler)
+    assert in_model_space.pop().isfinite().all(), cell
+    size = values(whole).shape[1 if medium == "audio" else 0]
+    assert extent(medium, job) in (size, None), cell
+    kept = known_part(medium, job, whole)
+    if kept is not None:
+        np.testing.assert_array_equal(kept, known_part(medium, job, given(medium)), err_msg=cell)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize(("medium", "job"), JOBS, ids=["-".join(job) for job in JOBS])
-def test_every_sampler_under_every_diffusion_does_every_task(
-    tiny_codec: Path, in_model_space: list[torch.Tensor], medium: str, job: str, diffusion: tuple[str, str]
+def test_every_sampler_does_every_task_under_every_schedule(
+    tiny_codec: Path, in_model_space: list[torch.Tensor], medium: str, job: str, schedule: str
 ) -> None:
-    schedule, parameterization = diffusion
-    chosen = f"diffusion.schedule={schedule}", f"diffusion.parameterization={parameterization}"
-    if diffusion in REFUSED:
+    # Parameterizations take turns, so that each meets every sampler and every schedule.
+    allowed = [name for name in PARAMETERIZATIONS if (schedule, name) not in REFUSED]
+    first = list(SCHEDULES).index(schedule)
+    for number, sampler in enumerate(SAMPLERS):
+        model = build(tiny_codec, medium, schedule, allowed[(first + number) % len(allowed)])
+        check(model, medium, job, sampler, in_model_space)
+
+
+@pytest.mark.parametrize(
+    ("medium", "job"),
+    [pytest.param(*job, marks=() if job == ("points", "generate") else pytest.mark.slow) for job in JOBS],
+    ids=["-".join(job) for job in JOBS],
+)
+@pytest.mark.parametrize(("schedule", "parameterization"), [*product(SCHEDULES, PARAMETERIZATIONS)])
+def test_every_sampler_works_under_every_diffusion(
+    tiny_codec: Path, in_model_space: list[torch.Tensor], medium: str, job: str, schedule: str, parameterization: str
+) -> None:
+    if (schedule, parameterization) in REFUSED:
         with pytest.raises(RecipeError, match=r"diffusion: .* alpha = 0; predict velocity, flow or data"):
-            build(tiny_codec, medium, *chosen)
+            build(tiny_codec, medium, schedule, parameterization)
         return
-    model = build(tiny_codec, medium, *chosen)
     for sampler in SAMPLERS:
-        (whole,) = made(model, medium, job, sampler)
-        assert in_model_space.pop().isfinite().all(), sampler
-        size = values(whole).shape[1 if medium == "audio" else 0]
-        assert extent(medium, job) in (size, None), sampler
-        kept = known_part(medium, job, whole)
-        if kept is not None:
-            np.testing.assert_array_equal(kept, known_part(medium, job, given(medium)), err_msg=sampler)
+        check(build(tiny_codec, medium, schedule, parameterization), medium, job, sampler, in_model_space)
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
