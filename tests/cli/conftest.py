@@ -32,7 +32,8 @@ class Result(NamedTuple):
         """Whether it ended with one line on stderr that holds all of the words, and nothing else was said."""
         assert self.code == code, self
         assert self.out == "", self
-        assert self.err.startswith("error: ") and self.err.count("\n") == 1, self
+        assert self.err.startswith("error: "), self
+        assert self.err.count("\n") == 1, self
         assert "fault of multidiff" not in self.err, self
         assert all(str(word) in self.err for word in words), self
         return True

@@ -64,9 +64,7 @@ def test_a_sample_made_again_from_its_sidecar_has_equal_bytes(run: Run, model: s
 
 
 @models
-def test_a_completion_made_again_from_its_sidecar_has_equal_bytes(
-    run: Run, files: dict[str, Path], model: str
-) -> None:
+def test_a_completion_made_again_from_its_sidecar_has_equal_bytes(run: Run, files: dict[str, Path], model: str) -> None:
     for options in COMPLETE[model]:
         _, second = run("complete", model, files[model], *options, "--prompt", "a dog", "--steps", 2, "-n", 2).paths
         (again,) = run("sample", "--from", second, "-o", "again").paths
