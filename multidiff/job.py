@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -152,7 +153,7 @@ def make(
                 for path in paths[: len(formats)]:
                     media.save(path, tags if embed else None)
                 if plot:
-                    model.modality.plot(media, paths[-1], title)
+                    _picture(job, model, media, paths[-1], title)
                 # What an earlier run of this job wrote in other formats still belongs to it.
                 names = {path.name for path in target.glob(f"{stem}.*") if path.suffix != ".json"}
                 record |= {"files": sorted(names), "embed": embed, "made": {**made, "seconds": seconds}}
@@ -162,3 +163,12 @@ def make(
     finally:
         if is_any_written:
             output.write_index(target)
+
+
+def _picture(job: Job, model: Model, media: Any, path: Path, title: str) -> None:
+    """The picture of what a job made, below the picture of what it was given."""
+    model.modality.plot(media, path, title)
+    if job.given:
+        with tempfile.TemporaryDirectory() as scratch:
+            given = model.modality.plot(read(job.given, model), Path(scratch) / "given.png", Path(job.given).name)
+            output.stack(given, path)

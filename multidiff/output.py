@@ -127,3 +127,15 @@ def _caption(job: Mapping[str, Any]) -> str:
     settings = job.get("settings")
     steps = f", {settings.get('steps')} steps" if isinstance(settings, dict) else ""
     return f"{job.get('model')}, seed {job.get('seed')}{steps}"
+
+
+def stack(upper: Path, lower: Path) -> None:
+    """Put one picture above another, in the file of the lower one."""
+    from PIL import Image
+
+    with Image.open(upper) as above, Image.open(lower) as below:
+        page = Image.new("RGB", (max(above.width, below.width), above.height + below.height), "white")
+        page.paste(above, (0, 0))
+        page.paste(below, (0, above.height))
+    with written_whole(lower) as temporary:
+        page.save(temporary, format="PNG")
