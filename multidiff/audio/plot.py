@@ -27,7 +27,8 @@ def plot(audio: Audio, path: str | Path, title: str = "") -> Path:
 
     low, high, times = _envelope(audio)
     wave.fill_between(times, low, high, color="#2563eb", linewidth=0.4)
-    wave.set(ylim=(-1.05, 1.05), yticks=(-1, 0, 1), xlim=(0, audio.seconds))
+    reach = 1.05 * max(1.0, audio.peak)  # a sound in memory may be louder than full scale; saving turns it down
+    wave.set(ylim=(-reach, reach), yticks=(-1, 0, 1), xlim=(0, audio.seconds))
     wave.set_title(title or "sound", loc="left", fontsize=11, color=_INK, wrap=True, parse_math=False)
     wave.set_title(f"{audio.seconds:.2f} s   {audio.rate / 1000:g} kHz", loc="right", fontsize=8, color="#6b7280")
     wave.grid(axis="x", color=_GRID)
