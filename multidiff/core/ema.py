@@ -8,6 +8,12 @@ import torch
 from torch import Tensor, nn
 
 
+def widened(value: Tensor) -> Tensor:
+    """A copy to average in: floating values in float32 at least."""
+    narrow = value.is_floating_point() and value.dtype.itemsize < 4
+    return value.detach().clone().to(torch.float32 if narrow else value.dtype)
+
+
 class EMA:
     """average <- decay average + (1 - decay) parameters, after every training step.
 
@@ -20,12 +26,7 @@ class EMA:
             raise ValueError(f"decay {decay} must lie in [0, 1)")
         self.decay = decay
         self.updates = 0
-        self.averages = {name: self._copy(value) for name, value in module.state_dict().items()}
-
-    @staticmethod
-    def _copy(value: Tensor) -> Tensor:
-        wide = value.is_floating_point() and value.dtype.itemsize < 4
-        return value.detach().clone().to(torch.float32 if wide else value.dtype)
+        self.averages = {name: widened(value) for name, value in module.state_dict().items()}
 
     @torch.no_grad()
     def update(self, module: nn.Module) -> None:
