@@ -26,6 +26,9 @@ from multidiff.errors import ModelError
 from multidiff.modality import Spec
 from multidiff.nn.convnext import ConvNeXtBlock
 
+FULL_SCALE = 0.98
+"""The highest peak of a generated sound: room for the rounding and the filters of lossy formats."""
+
 
 class MelSpec(Spec):
     """The mel spectrogram that autoencoder and vocoder are made for."""
@@ -155,11 +158,16 @@ class MelCodec(nn.Module):
 
     @torch.no_grad()
     def decode(self, x: Tensor, options: Any) -> list[Audio]:
-        """Mono sounds of exactly `options.seconds`, rounded to a sample, from x (B, C, T)."""
+        """Mono sounds of exactly `options.seconds`, rounded to a sample, from x (B, C, T).
+
+        One that would be louder than full scale is turned down as a whole.
+        """
         samples = self.samples(options.seconds)
         log_mel = self.autoencoder.decode(x)[..., : self.log_mel.frames(samples)].float()
         vocoder = self.griffin_lim if self.spec.vocoder == "griffin-lim" else self.vocoder
-        return [Audio(wave, self.rate) for wave in vocoder(log_mel)[:, :samples]]
+        waves = vocoder(log_mel)[:, :samples]
+        waves = waves * (FULL_SCALE / waves.abs().amax(dim=1, keepdim=True)).clamp(max=1)
+        return [Audio(wave, self.rate) for wave in waves]
 
 
 def _numbers(mel: MelSpec) -> list[int]:

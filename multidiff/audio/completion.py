@@ -97,14 +97,21 @@ def bridged(log_mel: Tensor, start: float, stop: float, total: int, codec: MelCo
 
 
 def merge(generated: Audio, audio: Audio, place: Gap) -> Audio:
-    """A copy of `audio` with the generated sound in the gap, crossfaded over FADE seconds on each given side."""
+    """A copy of `audio` with the generated sound in the gap, crossfaded over FADE seconds on each given side.
+
+    The generated sound holds the given one too; it is brought to the level at which the two are equally loud there.
+    """
     length = max(audio.samples.shape[1], place.stop)
-    new = generated.resample(audio.rate).samples / place.scale
+    new = generated.resample(audio.rate).samples
     new = np.pad(new, ((0, 0), (0, max(length - new.shape[1], 0))))
     out = np.zeros((audio.channels, length), np.float32)
     out[:, : audio.samples.shape[1]] = audio.samples
     fade = round(FADE * audio.rate)
     first, last = max(place.start - fade, 0), min(place.stop + fade, length)
+    is_given = np.arange(length) < audio.samples.shape[1]
+    is_given[first:last] = False
+    there, here = (np.sqrt(np.mean(x[:, is_given].mean(axis=0) ** 2)) if is_given.any() else 0.0 for x in (new, out))
+    new = new * (here / there if here > 0 and there > 0 else 1 / place.scale)
     # Squared sine ramps that sum to 1; 0 at the outermost sample, 1 throughout the gap.
     distance = np.maximum(place.start - np.arange(first, last), np.arange(first, last) - (place.stop - 1))
     weight = np.sin(0.5 * np.pi * (1 - np.clip(distance / (fade + 1), 0, 1))) ** 2

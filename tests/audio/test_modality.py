@@ -148,5 +148,19 @@ def test_a_gap_outside_the_sound_is_refused(codec, start, end):
 def test_silent_and_overlong_sounds_are_refused(codec):
     with pytest.raises(MediaError, match="silent"):
         AUDIO.given(Audio(np.zeros(22050), 22050), "extend", EXTEND(), codec, AUDIO.options())
-    with pytest.raises(InputError, match="cut the given sound"):
+    with pytest.raises(InputError, match="cut or lengthen it"):
         AUDIO.options_of(Audio(np.ones(100 * 1000), 1000), AUDIO.options())
+
+
+def test_a_generated_sound_is_never_louder_than_full_scale(codec):
+    codec.autoencoder.latent_mean += 3  # louder than any sound
+    sound = codec.decode(torch.zeros(1, *AUDIO.event_shape(codec, AUDIO.options())), AUDIO.options())[0]
+    assert sound.peak <= 0.981
+
+
+def test_the_filled_part_is_as_loud_as_the_given_one(codec):
+    """A generated sound that came out at another level is brought to that of the given one."""
+    audio, task = noise(1.0), FILL(**{"from": 0.4, "to": 0.6})
+    given, _ = AUDIO.given(audio, "fill", task, codec, AUDIO.options())
+    quiet = Audio(0.25 * audio.samples, audio.rate)
+    np.testing.assert_allclose(AUDIO.merge(quiet, audio, given).samples, audio.samples, atol=1e-4)
