@@ -1,7 +1,7 @@
 """The one sampling loop: a generator over states; a sample is the last one's x.
 
-The path of times usually falls from 1 to 0. Where it rises (RePaint, restarts) the loop diffuses forward,
-x_s = (alpha_s/alpha_t) x_t + sqrt(sigma_s^2 - (alpha_s/alpha_t)^2 sigma_t^2) z, and the history starts anew.
+The path of times usually falls from 1 to 0. Where it rises (RePaint, restarts) the loop diffuses forward and the
+history starts anew.
 """
 
 from __future__ import annotations
@@ -14,16 +14,8 @@ from torch import Tensor
 
 from multidiff.core.denoiser import Condition, Denoiser
 from multidiff.core.noise import Noise
-from multidiff.core.samplers.step import Draw, Sampler, State
-from multidiff.core.schedule import NoiseSchedule, expand
-
-
-def diffuse_forward(schedule: NoiseSchedule, state: State, s: Tensor, draw: Draw) -> State:
-    """A draw from q(x_s | x_t) for s > t."""
-    ratio = schedule.alpha(s) / schedule.alpha(state.t)
-    variance = schedule.sigma(s) ** 2 - (ratio * schedule.sigma(state.t)) ** 2
-    x_s = expand(ratio, state.x) * state.x + expand(torch.sqrt(variance.clamp(min=0)), state.x) * draw()
-    return State(x_s, s, state.step + 1)
+from multidiff.core.samplers.step import Sampler, State, diffuse_forward
+from multidiff.core.schedule import expand
 
 
 def states(
@@ -58,7 +50,8 @@ def states(
         s, draw = at(i), partial(noise, i)
         with torch.no_grad():
             if bool((s > state.t).any()):
-                state = diffuse_forward(denoiser.schedule, state, s, draw)
+                x = diffuse_forward(denoiser.schedule, state.x, state.t, s, draw())
+                state = State(x, s, state.step + 1)
             else:
                 state = sampler(denoiser, state, s, draw, condition)
         yield state

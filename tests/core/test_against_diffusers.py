@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 import torch
-from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler, HeunDiscreteScheduler
+from diffusers import (
+    DDIMScheduler,
+    DDPMScheduler,
+    DEISMultistepScheduler,
+    DPMSolverMultistepScheduler,
+    HeunDiscreteScheduler,
+    LCMScheduler,
+    LMSDiscreteScheduler,
+    UniPCMultistepScheduler,
+)
 
 from multidiff.core import SAMPLERS, make, states
 from multidiff.core.denoiser import noise_estimate
@@ -124,3 +133,46 @@ def test_heun_walks_with_diffusers():
             walk.append(y)
     expected = torch.stack(walk) * SCHEDULE.alpha(times[1:])[:, None, None]
     torch.testing.assert_close(ours("heun", {}, scheduler), expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_unipc_walks_with_diffusers(order):
+    scheduler = exact_levels(UniPCMultistepScheduler(solver_order=order, lower_order_final=False))
+    times = times_of(scheduler)
+    scheduler.sigmas = SCHEDULE.sigma(times) / SCHEDULE.alpha(times)
+    # Into 0 theirs wants lower_order_final, which lowers the order of the steps before too: leave the last one out.
+    scheduler.sigmas[-1] = 1e-3
+    walk = theirs(scheduler)[:-1]
+    torch.testing.assert_close(ours("unipc", {"order": order}, scheduler)[:-1], walk, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_deis_walks_with_diffusers(order):
+    scheduler = exact_levels(DEISMultistepScheduler(solver_order=order, lower_order_final=False))
+    times = times_of(scheduler)
+    scheduler.sigmas = SCHEDULE.sigma(times) / SCHEDULE.alpha(times)
+    walk = theirs(scheduler)[:-1]
+    torch.testing.assert_close(ours("deis", {"order": order}, scheduler)[:-1], walk, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("order", [2, 4])
+def test_lms_walks_with_diffusers(order):
+    scheduler = exact_levels(LMSDiscreteScheduler())
+    times = times_of(scheduler)
+    scheduler.sigmas = SCHEDULE.sigma(times) / SCHEDULE.alpha(times)
+    y, walk = start() / SCHEDULE.alpha(times[0]), []
+    for k in scheduler.timesteps:
+        t = (k.double().expand(6) + 1) / 1000
+        x = y * SCHEDULE.alpha(t)[:, None]
+        y = scheduler.step(noise_estimate(SCHEDULE, x, DENOISER(x, t).x0, t), k, y, order=order).prev_sample
+        walk.append(y)
+    expected = torch.stack(walk) * SCHEDULE.alpha(times[1:])[:, None, None]
+    # Into clean data theirs extrapolates, ours returns the estimate.
+    torch.testing.assert_close(ours("lms", {"order": order}, scheduler)[:-1], expected[:-1], rtol=0, atol=1e-6)
+
+
+def test_consistency_sampling_walks_with_diffusers_lcm():
+    # So large a scaling takes out the boundary condition of LCM's networks.
+    scheduler = exact_levels(LCMScheduler(clip_sample=False, timestep_scaling=1e9))
+    walk = theirs(scheduler, generator=Sequence().generator)
+    torch.testing.assert_close(ours("consistency", {}, scheduler), walk, rtol=0, atol=1e-6)

