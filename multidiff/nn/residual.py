@@ -8,6 +8,8 @@ Conv3d runs, which on a CPU is five times slower for the temporal one.
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
@@ -19,7 +21,10 @@ def group_norm(channels: int) -> nn.GroupNorm:
     return nn.GroupNorm(groups, channels)
 
 
-def zeroed(layer: nn.Conv2d) -> nn.Conv2d:
+Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
+
+
+def zeroed(layer: Layer) -> Layer:
     """The layer with weight and bias 0, so that the branch it ends starts as nothing."""
     nn.init.zeros_(layer.weight)
     if layer.bias is not None:

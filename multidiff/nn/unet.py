@@ -46,6 +46,7 @@ class Stage(nn.Module):
 class UNet(nn.Module):
     """x (B, C, H, W), or (B, C, T, H, W) when temporal, to `outputs` channels of the same size; starts at 0.
 
+    inputs: the first `outputs` of them are x itself, further ones are told (a mask).
     widths: channels of each level, finest first; each level halves height and width.
     blocks: stages of a level on the way down (one more on the way up).
     attention: levels (0 = finest) with attention over space, time and prompt.
@@ -94,6 +95,9 @@ class UNet(nn.Module):
                 self.up.append(Upsample(widths[level], widths[level - 1]))
         self.exit_norm = group_norm(widths[0])
         self.exit = zeroed(nn.Conv2d(widths[0], outputs, 3, padding=1))
+        # A patch of pixels has nearly as many values as the finest level has channels: what is clean already must
+        # not have to squeeze through. A share of the input, learned for each noise level, goes straight to the output.
+        self.skip = zeroed(nn.Linear(dim, min(inputs, outputs)))
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def embed(self, log_snr: Tensor, frames: int, tokens: Tensor | None, tokens_mask: Tensor | None) -> Tensor:
@@ -118,6 +122,7 @@ class UNet(nn.Module):
         (B, L) bool; `extra` (B, T, dim) is added to the embedding of the noise level."""
         frames = x.shape[2] if self.temporal else 1
         h = rearrange(x, "b c t h w -> (b t) c h w") if self.temporal else x
+        straight = h[:, : self.skip.out_features]
         h = self.entry(h.contiguous(memory_format=torch.channels_last))
         vector = self.embed(log_snr, frames, tokens, tokens_mask)
         condition = F.silu(rearrange(vector if extra is None else vector + extra, "b t d -> (b t) d"))
@@ -138,4 +143,6 @@ class UNet(nn.Module):
             else:
                 h = run(layer, torch.cat([h, skips.pop()], dim=1))
         h = self.exit(F.silu(self.exit_norm(h)))
+        straight = self.skip(condition)[:, :, None, None] * straight
+        h = h + F.pad(straight, (0, 0, 0, 0, 0, h.shape[1] - straight.shape[1]))
         return rearrange(h, "(b t) c h w -> b c t h w", t=frames) if self.temporal else h

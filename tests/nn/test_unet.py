@@ -143,3 +143,11 @@ def test_every_parameter_learns() -> None:
     net = unet()
     net(torch.randn(2, 3, 4, 8, 8), torch.zeros(2), **prompt(2)).square().mean().backward()
     assert [name for name, p in net.named_parameters() if p.grad is None] == []
+
+
+def test_a_learned_share_of_the_input_goes_straight_to_the_output() -> None:
+    """With the straight path at 1 and the rest at its start, the network hands x on, whatever its width."""
+    network = UNet(4, 3, widths=(8,), attention=())
+    torch.nn.init.ones_(network.skip.bias)
+    x = torch.randn(2, 4, 8, 8)
+    torch.testing.assert_close(network(x, torch.zeros(2)), x[:, :3])
