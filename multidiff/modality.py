@@ -172,6 +172,10 @@ class Modality(Protocol):
         """Generated media with the given part in its place, untouched, in its own coordinates."""
         ...
 
+    def restore(self, edited: Any, media: Any, codec: Any) -> Any:
+        """Edited media in the form of those that were given: their rate and level, their size, their unit and place."""
+        ...
+
     def options_of(self, media: Any, options: Any) -> Any:
         """Sampling options adapted to given media (its duration, frames, number of points), for editing."""
         ...

@@ -248,7 +248,7 @@ class Model:
         for item in range(count):
             condition = self.modality.extra_condition(self.codec, options, 1)
             x = self._run(tuple(x0.shape[1:]), seed + item, prompt, condition, asked.sampling, progress, (x0, strength))
-            made += self._decode(x, options)
+            made += [self.modality.restore(edited, media, self.codec) for edited in self._decode(x, options)]
         return made
 
     def _run(

@@ -10,8 +10,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from multidiff import recipe, weights
+from multidiff.audio.media import Audio
 from multidiff.errors import InputError, ModelError
 from multidiff.model import Model
+from multidiff.points.media import PointCloud
+from multidiff.video.media import Video
 from tests.tiny import CODEC, RECIPES, given, tiny_model, tiny_recipe, values
 
 
@@ -135,8 +138,12 @@ def test_a_task_is_found_by_its_options(tiny_codec: Path) -> None:
 
 
 @pytest.mark.parametrize("medium", RECIPES)
-def test_a_full_edit_forgets_what_was_given_and_a_slight_one_keeps_it(medium: str, tiny_codec: Path) -> None:
+def test_a_full_edit_forgets_what_was_given_and_a_slight_one_keeps_it(
+    medium: str, tiny_codec: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But for its form, which `restore` brings back and which is left out here."""
     model = tiny_model(medium, tiny_codec, "diffusion.parameterization=velocity")
+    monkeypatch.setattr(type(model.modality), "restore", lambda self, edited, media, codec: edited)
     one, other = given(medium), given(medium, seed=1)
 
     def plain(media: Any) -> np.ndarray:
@@ -258,3 +265,25 @@ def test_the_file_names_the_recipe_and_version_it_was_made_with(shapes: Model, t
         metadata = file.metadata()
     assert metadata["format"] == "1"
     assert metadata["recipe"] == shapes.recipe.hash
+
+
+def test_an_edited_sound_keeps_rate_channels_and_level(tiny_codec: Path) -> None:
+    wave = 0.3 * np.sin(np.arange(16000) / 9).astype(np.float32)
+    sound = Audio(np.stack([wave, -wave]), 32000)
+    edited = tiny_model("audio", tiny_codec).edit(sound, "rain", steps=3)[0]
+    assert (edited.rate, edited.channels, edited.samples.shape[1]) == (32000, 2, 16000)
+    assert edited.peak == pytest.approx(sound.peak, rel=1e-3)
+
+
+def test_an_edited_video_keeps_its_size(tiny_codec: Path) -> None:
+    clip = Video(np.full((4, 10, 24, 3), 128, np.uint8), 12)
+    edited = tiny_model("video", tiny_codec).edit(clip, "a ball", steps=3)[0]
+    assert edited.frames.shape == clip.frames.shape
+    assert edited.fps == 12
+
+
+def test_a_barely_edited_cloud_lies_on_the_given_one(tiny_codec: Path) -> None:
+    """In its own unit and place: here metres, far from the origin."""
+    cloud = PointCloud(np.random.default_rng(0).normal([5, 1, -3], [0.4, 0.2, 0.3], (64, 3)))
+    edited = tiny_model("points", tiny_codec).edit(cloud, "a chair", strength=0.02, steps=50)[0]
+    assert np.abs(edited.points - cloud.points).max() < 0.1

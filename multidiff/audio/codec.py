@@ -26,6 +26,8 @@ from multidiff.errors import ModelError
 from multidiff.modality import Spec
 from multidiff.nn.convnext import ConvNeXtBlock
 
+PEAK = 0.9
+"""Given sounds are brought to this peak for the model, which has learned from sounds at it (AudioData.peak)."""
 FULL_SCALE = 0.98
 """The highest peak of a generated sound: room for the rounding and the filters of lossy formats."""
 
@@ -152,8 +154,11 @@ class MelCodec(nn.Module):
 
     @torch.no_grad()
     def encode(self, media: Sequence[Audio]) -> Tensor:
-        """x (B, C, T) of unit variance; shorter sounds are padded with silence to the longest."""
-        waves = pad_sequence([self.wave(audio) for audio in media], batch_first=True)
+        """x (B, C, T) of unit variance; shorter sounds are padded with silence to the longest.
+
+        Each is brought to the peak of the sounds that models learn from.
+        """
+        waves = pad_sequence([self.wave(audio) * (PEAK / audio.peak) for audio in media], batch_first=True)
         return self.autoencoder.encode(self.log_mel(waves.to(self.log_mel.window.device)))
 
     @torch.no_grad()

@@ -14,16 +14,13 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from multidiff.audio.codec import MelCodec
+from multidiff.audio.codec import PEAK, MelCodec
 from multidiff.audio.media import Audio, usable
 from multidiff.errors import InputError
 from multidiff.modality import Given, Spec
 
 FADE = 0.02
 """Seconds of crossfade on each side of the gap, inside the given sound."""
-
-PEAK = 0.9
-"""The given sound is brought to this peak for the model, which has learned from sounds at it (AudioData.peak)."""
 
 
 class Fill(Spec):

@@ -15,7 +15,7 @@ from multidiff.audio import completion, data
 from multidiff.audio.codec import CodecSpec, MelCodec
 from multidiff.audio.completion import Extend, Fill
 from multidiff.audio.data import AudioData
-from multidiff.audio.media import Audio, usable
+from multidiff.audio.media import SILENCE, Audio, usable
 from multidiff.audio.network import LatentTransformer, NetworkSpec
 from multidiff.audio.objectives import AutoencoderObjective, VocoderObjective
 from multidiff.errors import InputError
@@ -82,6 +82,12 @@ class AudioModality:
 
     def merge(self, generated: Audio, audio: Audio, given: Given) -> Audio:
         return completion.merge(generated, audio, given.context)
+
+    def restore(self, edited: Audio, audio: Audio, codec: MelCodec) -> Audio:
+        """At the given sound's rate, peak and number of channels (each the same)."""
+        samples = edited.resample(audio.rate).samples
+        level = audio.peak / max(float(abs(samples).max()), SILENCE)
+        return Audio(level * samples.repeat(audio.channels, axis=0), audio.rate)
 
     def options_of(self, audio: Audio, options: AudioOptions) -> AudioOptions:
         usable(audio, "the given sound")

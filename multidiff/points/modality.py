@@ -15,7 +15,7 @@ from multidiff.errors import MediaError
 from multidiff.modality import Batch, Example, Given, Objective, Spec
 from multidiff.points import data as datasets
 from multidiff.points.augment import PointTraining, training_batch
-from multidiff.points.codec import Frame, PointCodec, PointCodecSpec, frame_of_part
+from multidiff.points.codec import Frame, PointCodec, PointCodecSpec, frame_of_part, frame_of_whole
 from multidiff.points.media import PointCloud
 from multidiff.points.network import PointNetwork, PointNetworkSpec
 
@@ -123,6 +123,12 @@ class Points:
         added = distance > spacing
         colors = None if media.colors is None else np.concatenate([media.colors, media.colors[nearest[added]]])
         return PointCloud(np.concatenate([media.points, points[added]]), colors)
+
+    def restore(self, edited: PointCloud, media: PointCloud, codec: PointCodec) -> PointCloud:
+        """In the given cloud's unit and place; edited points have no colours."""
+        frame = frame_of_whole(torch.from_numpy(media.points.astype(np.float64))[None])
+        x = torch.from_numpy(edited.points.astype(np.float64) / codec.spread)[None]
+        return PointCloud(frame.leave(x)[0].numpy())
 
     def options_of(self, media: PointCloud, options: PointOptions) -> PointOptions:
         """As many points as the given cloud has. Raises MediaError for more than can be generated."""

@@ -105,6 +105,11 @@ class VideoModality:
         """Generated frames between or after the given ones, in the given video's size."""
         return tasks.spliced(generated, media, given.context)
 
+    def restore(self, edited: Video, media: Video, codec: PixelCodec) -> Video:
+        """In the given video's size: bars that were added to make it square are cut off again."""
+        side = max(media.height, media.width)
+        return edited.resize(side, side).fit(media.height, media.width)
+
     def options_of(self, media: Video, options: VideoOptions) -> VideoOptions:
         """Raises MediaError for a video that is too long to be denoised as a whole."""
         if len(media) > MAX_FRAMES:

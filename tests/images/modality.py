@@ -104,6 +104,9 @@ class Images:
         pixels[:, : SIZE // 2] = media.pixels[:, : SIZE // 2]
         return Image(pixels)
 
+    def restore(self, edited: Image, media: Image, codec: Codec) -> Image:
+        return edited
+
     def options_of(self, media: Image, options: Options) -> Options:
         return options.model_copy(update={"size": len(media.pixels)})
 
