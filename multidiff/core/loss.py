@@ -3,12 +3,17 @@
 It is computed as an error of the network's own prediction, which is well conditioned at every noise level:
 with factor = |prediction error|^2 / |x0 error|^2 (`Parameterization.factor`) it is w/factor |prediction - target|^2.
 
-    simple    w = factor            the plain MSE of the prediction, Ho et al. 2020 (2006.11239, eq. 14)
-    min-snr   w = min(SNR, gamma)   Hang et al. 2023 (2303.09556), right for every parameterization
-    edm       w = SNR + 1/s^2       Karras et al. 2022 (2206.00364, table 1), s = sigma_data
+    simple        w = factor                          the prediction's plain MSE, Ho et al. 2020 (2006.11239, eq. 14)
+    min-snr       w = min(SNR, gamma)                 Hang et al. 2023 (2303.09556), right for every parameterization
+    soft-min-snr  w = SNR gamma/(SNR + gamma)         Crowson et al. 2024 (2401.11605, section 3.3)
+    p2            w = SNR/(k + SNR)^gamma             Choi et al. 2022 (2204.00227, eq. 8)
+    snr+1         w = SNR + 1                         Salimans and Ho 2022 (2202.00512, section 4)
+    edm           w = SNR + 1/s^2                     Karras et al. 2022 (2206.00364, table 1), s = sigma_data
+    uncertainty   w = (SNR + 1/s^2)/e^u(lambda), + u  Karras et al. 2024 (2312.02696, eq. 14 and 16), u learned
 
 and t is drawn by u uniform in [0, 1): `uniform`, `lognormal` (of sigma/alpha, Karras et al. 2022) or `logitnormal`
-(of t, Esser et al. 2024, 2403.03206, eq. 19).
+(of t, Esser et al. 2024, 2403.03206, eq. 19), or by the losses seen so far (`adaptive`). With huber = c > 0 the square
+e^2 of an element's error is 2 c^2 (sqrt(1 + (e/c)^2) - 1), which outliers move less (Charbonnier et al. 1997).
 """
 
 from __future__ import annotations
@@ -20,6 +25,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from multidiff.core.adaptive import ImportanceTimes, Uncertainty
 from multidiff.core.denoiser import Condition, NetworkDenoiser
 from multidiff.core.method import Method
 from multidiff.core.schedule import NoiseSchedule, expand
@@ -48,6 +54,30 @@ def edm(sigma_data: float = 1.0) -> Weighting:
     if sigma_data <= 0:
         raise ValueError(f"sigma_data {sigma_data} must be positive")
     return lambda log_snr, factor: torch.exp(2 * log_snr) + sigma_data**-2
+
+
+def soft_min_snr(gamma: float = 4.0) -> Weighting:
+    """SNR gamma/(SNR + gamma): min-SNR without the kink."""
+    if gamma <= 0:
+        raise ValueError(f"gamma {gamma} must be positive")
+    return lambda log_snr, factor: 1 / (torch.exp(-2 * log_snr) + 1 / gamma)
+
+
+def p2(gamma: float = 1.0, k: float = 1.0) -> Weighting:
+    """SNR/(k + SNR)^gamma."""
+    if gamma < 0 or k <= 0:
+        raise ValueError(f"gamma {gamma} must not be negative and k {k} be positive")
+
+    def weighting(log_snr: Tensor, factor: Tensor) -> Tensor:
+        snr = torch.exp(2 * log_snr)
+        return snr / (k + snr) ** gamma
+
+    return weighting
+
+
+def snr_plus_one() -> Weighting:
+    """SNR + 1: the plain error of v under a variance-preserving schedule, whatever is predicted."""
+    return edm(1.0)
 
 
 def uniform() -> Times:
@@ -92,6 +122,7 @@ class DiffusionLoss:
 
     weighting: Weighting
     times: Times
+    huber: float = 0.0
 
     def __call__(
         self,
@@ -117,8 +148,20 @@ class DiffusionLoss:
         counts = torch.ones_like(x0) if weight is None else weight.to(x0).expand_as(x0)
         if condition and "mask" in condition:
             counts = counts * (1 - condition["mask"].to(x0))
-        error = (scale * counts * (prediction - target) ** 2).flatten(1).sum(1)
-        return error / counts.flatten(1).sum(1).clamp(min=torch.finfo(x0.dtype).tiny), log_snr
+        error = (scale * counts * self._square(prediction - target)).flatten(1).sum(1)
+        loss = error / counts.flatten(1).sum(1).clamp(min=torch.finfo(x0.dtype).tiny)
+        if isinstance(self.times, ImportanceTimes):
+            corrected = loss * self.times.correction(t).to(loss)
+            self.times.update(t, loss)
+            loss = corrected
+        if isinstance(self.weighting, Uncertainty):
+            loss = loss + self.weighting.log_variance(log_snr).to(loss)
+        return loss, log_snr
+
+    def _square(self, error: Tensor) -> Tensor:
+        if not self.huber:
+            return error**2
+        return 2 * self.huber**2 * (torch.sqrt(1 + (error / self.huber) ** 2) - 1)
 
 
 def by_log_snr(loss: Tensor, log_snr: Tensor, edges: Sequence[float]) -> tuple[Tensor, Tensor]:
@@ -133,11 +176,16 @@ def by_log_snr(loss: Tensor, log_snr: Tensor, edges: Sequence[float]) -> tuple[T
 LOSSES: dict[str, Method] = {
     "simple": Method(simple, "plain mean squared error of the prediction", "Ho et al. 2020, 2006.11239"),
     "min-snr": Method(min_snr, "weight on x0 is min(SNR, gamma)", "Hang et al. 2023, 2303.09556"),
+    "soft-min-snr": Method(soft_min_snr, "weight on x0 is SNR gamma/(SNR + gamma)", "Crowson et al. 2024, 2401.11605"),
+    "p2": Method(p2, "weight on x0 is SNR/(k + SNR)^gamma", "Choi et al. 2022, 2204.00227"),
+    "snr+1": Method(snr_plus_one, "weight on x0 is SNR + 1", "Salimans and Ho 2022, 2202.00512"),
     "edm": Method(edm, "weight on x0 is SNR + 1/sigma_data^2", "Karras et al. 2022, 2206.00364"),
+    "uncertainty": Method(Uncertainty, "EDM's, divided by a learned variance", "Karras et al. 2024, 2312.02696"),
 }
 
 TIMES: dict[str, Method] = {
     "uniform": Method(uniform, "t uniform", "Ho et al. 2020, 2006.11239"),
     "lognormal": Method(lognormal, "log(sigma/alpha) normal", "Karras et al. 2022, 2206.00364"),
     "logitnormal": Method(logitnormal, "logit of t normal", "Esser et al. 2024, 2403.03206"),
+    "importance": Method(ImportanceTimes, "t as often as its loss is high", "Nichol and Dhariwal 2021, 2102.09672"),
 }

@@ -39,7 +39,7 @@ def test_the_simple_loss_is_the_predictions_own_mean_squared_error(name, paramet
     torch.testing.assert_close(loss, error.square().mean((1, 2)))
 
 
-@pytest.mark.parametrize("weighting", ["simple", "min-snr", "edm"])
+@pytest.mark.parametrize("weighting", LOSSES)
 @pytest.mark.parametrize(("name", "parameterization"), PAIRS)
 def test_every_loss_is_its_weight_times_the_error_of_the_data(name, parameterization, weighting):
     s, p = schedule(name), make(PARAMETERIZATIONS, parameterization)
@@ -47,7 +47,12 @@ def test_every_loss_is_its_weight_times_the_error_of_the_data(name, parameteriza
     loss, log_snr = loss_of(make(LOSSES, weighting))(denoiser, X0, NOISE, U)
     t = 1 - U
     snr = torch.exp(2 * s.log_snr(t))
-    weight = {"simple": p.factor(s, t), "min-snr": snr.clamp(max=5.0), "edm": snr + 1}[weighting]
+    weight = {
+        "simple": p.factor(s, t),
+        "min-snr": snr.clamp(max=5.0),
+        "soft-min-snr": 4 * snr / (snr + 4),
+        "p2": snr / (1 + snr),
+    }.get(weighting, snr + 1)
     error = (denoiser(s.diffuse(X0, NOISE, t), t).x0 - X0).square().mean((1, 2))
     torch.testing.assert_close(loss, weight * error, rtol=1e-7, atol=1e-9)
     torch.testing.assert_close(log_snr, s.log_snr(t))
@@ -129,6 +134,67 @@ def test_losses_are_reported_by_bins_of_log_snr():
     assert bool(means[[1, 3]].isnan().all())
 
 
+def test_huber_is_the_square_for_small_errors_and_a_line_for_large_ones():
+    s, p = schedule("cosine"), make(PARAMETERIZATIONS, "data")
+    for size, expected in ((1e-3, 1e-6), (1e3, 2 * 0.1 * 1e3)):
+        denoiser = NetworkDenoiser(lambda x, log_snr, condition, size=size: X0 + size, s, p)
+        loss = DiffusionLoss(make(LOSSES, "simple"), make(TIMES, "uniform"), huber=0.1)
+        torch.testing.assert_close(loss(denoiser, X0, NOISE, U)[0], torch.full_like(U, expected), rtol=1e-3, atol=0)
+
+
+def test_the_learned_uncertainty_becomes_the_logarithm_of_the_loss():
+    s, p = schedule("cosine"), make(PARAMETERIZATIONS, "data")
+    uncertainty = make(LOSSES, "uncertainty")
+    loss, plain = loss_of(uncertainty), loss_of(make(LOSSES, "edm"))
+    denoiser = NetworkDenoiser(lambda x, log_snr, condition: 0.5 * x, s, p)
+    x0, noise = X0.repeat(50, 1, 1), NOISE.repeat(50, 1, 1)
+    u = torch.linspace(0.1, 0.9, 300, dtype=torch.float64)
+    optimizer = torch.optim.LBFGS(uncertainty.parameters(), max_iter=60, line_search_fn="strong_wolfe")
+
+    def closure():
+        optimizer.zero_grad()
+        total = loss(denoiser, x0, noise, u)[0].mean()
+        total.backward()
+        return total
+
+    optimizer.step(closure)
+    expected, log_snr = plain(denoiser, x0, noise, u)
+    learned = uncertainty.log_variance(log_snr).exp().detach()
+    assert float((expected / learned).mean()) == pytest.approx(1.0, abs=0.02)
+    halves = [(expected / learned)[part].mean() for part in (slice(0, 150), slice(150, 300))]
+    assert [float(h) for h in halves] == pytest.approx([1.0, 1.0], abs=0.1)
+
+
+def test_importance_sampling_keeps_the_expected_loss_and_lowers_its_variance():
+    times, flat = make(TIMES, "importance"), make(TIMES, "uniform")
+    s = schedule("cosine")
+
+    def loss_at(t):
+        return 0.05 + 5 * t**6
+
+    for _ in range(30):
+        t = times(stratified(256, GENERATOR), s)
+        times.update(t, loss_at(t))
+    u = torch.rand(50_000, generator=GENERATOR, dtype=torch.float64)
+    t, even = times(u, s), flat(u, s)
+    assert t.min() > 0
+    assert t.max() <= 1
+    corrected = times.correction(t) * loss_at(t)
+    assert float(corrected.mean()) == pytest.approx(0.05 + 5 / 7, rel=0.02)
+    assert corrected.var() < loss_at(even).var() / 10
+
+
+def test_the_loss_feeds_the_times_that_depend_on_it():
+    s, p, times = schedule("cosine"), make(PARAMETERIZATIONS, "velocity"), make(TIMES, "importance", {"bins": 3})
+    loss = DiffusionLoss(make(LOSSES, "simple"), times)
+    denoiser = NetworkDenoiser(network, s, p)
+    plain = loss_of(make(LOSSES, "simple"))
+    torch.testing.assert_close(loss(denoiser, X0, NOISE, U)[0], plain(denoiser, X0, NOISE, U)[0])
+    assert bool(times.squares.isfinite().all())
+    assert float(times.shares.sum()) == pytest.approx(1.0)
+    assert float(times.shares.max()) > 0.34
+
+
 @pytest.mark.parametrize(
     ("table", "name", "options"),
     [
@@ -137,6 +203,10 @@ def test_losses_are_reported_by_bins_of_log_snr():
         (LOSSES, "min-snr", {"gamma": -1}),
         (LOSSES, "edm", {"sigma_data": 0}),
         (LOSSES, "minsnr", {}),
+        (LOSSES, "soft-min-snr", {"gamma": 0}),
+        (LOSSES, "p2", {"k": 0}),
+        (LOSSES, "uncertainty", {"features": 0}),
+        (TIMES, "importance", {"floor": 0}),
     ],
 )
 def test_impossible_objectives_are_refused(table, name, options):
