@@ -2,11 +2,12 @@ import pytest
 import torch
 from diffusers import DDIMScheduler
 
-from multidiff.core import GRIDS, SCHEDULES, make
-from tests.core.exact import schedule
+from multidiff.core import GRIDS, SAMPLERS, SCHEDULES, make, sample
+from multidiff.core.optimised import optimised_times
+from tests.core.exact import CheapNoise, mixture, schedule
 
 
-@pytest.mark.parametrize("grid", GRIDS)
+@pytest.mark.parametrize("grid", [name for name in GRIDS if name != "fixed"])
 @pytest.mark.parametrize("name", SCHEDULES)
 @pytest.mark.parametrize("steps", [1, 2, 7, 50])
 def test_a_grid_has_as_many_steps_as_asked_and_ends_clean(grid, name, steps):
@@ -41,3 +42,31 @@ def test_steps_that_do_not_fit_are_refused():
         make(GRIDS, "trailing")(schedule("cosine"), 0)
     with pytest.raises(ValueError, match="do not fit"):
         make(GRIDS, "leading")(schedule("cosine"), 1001)
+
+
+@pytest.mark.parametrize("name", ["cosine", "flow", "ve"])
+def test_optimised_times_are_near_the_best_named_grid_whichever_that_is(name):
+    s = schedule(name)
+    d = mixture(s)
+    exact = sample(
+        d, make(SAMPLERS, "unipc", {"order": 3}), make(GRIDS, "log-snr")(s, 200), CheapNoise((64, 2), seed=2)
+    )
+    for steps in (4, 8):
+        times = optimised_times(d, steps, CheapNoise((64, 2)), fine=60)
+        assert len(times) == steps + 1
+        errors = {}
+        for grid in ("log-snr", "karras", "trailing", "optimised"):
+            path = times if grid == "optimised" else make(GRIDS, grid)(s, steps)
+            x = sample(d, make(SAMPLERS, "ddim"), path, CheapNoise((64, 2), seed=2))
+            errors[grid] = float((x - exact).square().mean().sqrt())
+        assert errors["optimised"] < 1.25 * min(errors.values()), errors
+        assert errors["optimised"] < 0.7 * errors["log-snr"], errors
+
+
+def test_given_times_are_a_grid_and_are_read_from_text():
+    times = make(GRIDS, "fixed", {"times": "1 0.5 0.2 0"})(schedule("flow"), 3)
+    assert times.tolist() == [1.0, 0.5, 0.2, 0.0]
+    with pytest.raises(ValueError, match="make 3 steps, not 4"):
+        make(GRIDS, "fixed", {"times": [1.0, 0.5, 0.2, 0.0]})(schedule("flow"), 4)
+    with pytest.raises(ValueError, match="must fall"):
+        make(GRIDS, "fixed", {"times": [1.0, 0.5, 0.5, 0.0]})
