@@ -18,7 +18,7 @@ LAYERS = [
     {"registry"},
     {"recipe"},
     {"model", "weights", "output"},
-    {"job", "train", "evaluate"},
+    {"job", "train", "evaluate", "bench"},
     {"cli"},
 ]
 """From the floor up. A room may import rooms below it and the ground, and of its own layer what ALLOWED says."""

@@ -24,6 +24,7 @@ COMMANDS = {
     "train": "Train a recipe on your own files.",
     "eval": "Measure a model against real files.",
     "data": "Make, pack and check data sets.",
+    "bench": "Measure samplers against theory and peers.",
     "doctor": "What this machine can do, and what is wrong with it.",
 }
 """command -> its line in --help; the module multidiff.cli.<command> holds a click command `command`."""
