@@ -9,9 +9,8 @@ known for every pair from one cumulative sum. Among all choices of nodes that ma
 finds the one whose errors sum to the least (as Watson et al. 2021, 2106.03802, do for the ELBO; Xue et al. 2024,
 2402.17376, bound the error instead of measuring it).
 
-How a local error grows until the end is left out, so it is not the best grid there is. On a mixture in the plane with
-DDIM (cosine, flow) it leaves 37 % of the error of the log-SNR grid, and at most 11 % more than the best of the named ones, which is
-another one from schedule to schedule.
+How a local error grows until the end is left out, so it is not the best grid there is. With DDIM on a mixture in the
+plane (cosine, flow) it leaves 37 % of the log-SNR grid's error, and at most 11 % more than the best of the named grids.
 """
 
 from __future__ import annotations

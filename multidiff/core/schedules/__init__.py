@@ -45,9 +45,7 @@ SCHEDULES: dict[str, Method] = {
     "flow": Method(RectifiedFlow, "straight paths, alpha = 1 - t", "Liu et al. 2022, 2209.03003"),
     "tabulated": Method(Tabulated.linear, "a discrete chain's betas", "Ho et al. 2020, 2006.11239"),
     "shifted": Method(shifted, "another schedule, log-SNR less log(shift)", "Hoogeboom et al. 2023, 2301.11093"),
-    "zero-terminal-snr": Method(
-        zero_terminal_snr, "another one, alpha = 0 at its end", "Lin et al. 2023, 2305.08891"
-    ),
+    "zero-terminal-snr": Method(zero_terminal_snr, "another one, alpha = 0 at its end", "Lin et al. 2023, 2305.08891"),
 }
 
 __all__ = [
