@@ -23,6 +23,9 @@ Use:
     sample(denoiser, sampler, times, noise, condition=None, x=None) -> x (B, *event)
     Replacement(sampler, known, mask) -> Sampler;  repaint_times(times, jump=10, repeats=10) -> times
     sdedit(denoiser, sampler, times, noise, x0, strength, condition=None) -> Iterator[State]
+    inverse: Measurement(operator, y, std) for ReconstructionGuidance, PiGDM, MMPS (Denoiser) and DPS (Sampler);
+        ddim_inversion, inversion_edit, slerp; Windows (Denoiser), Loop (Sampler), continuation
+    likelihood: log_likelihood(denoiser, x0) -> nats (B,); variational_bound, anomaly_score; posthoc: PowerEMA, posthoc
     ema = EMA(module, decay=0.999): update(module), copy_to(module), state_dict(), load_state_dict(state)
     GaussianDenoiser(schedule, mean, covariance), MixtureDenoiser(schedule, means, stds, weights)
 """
