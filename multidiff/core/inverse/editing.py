@@ -65,9 +65,9 @@ def ddim_inversion(
 ) -> Tensor:
     """The x (B, *event) at times[0] from which DDIM (eta = 0) over `times` (N + 1,) arrives at x0 (B, *event).
 
-    Each sample is iterated until its largest change is below `tolerance`, in units of x, or `iterations` are spent;
-    then it rests, so that it does not depend on its batch. Raises ValueError for a grid of a single step from pure
-    noise to data, which keeps nothing of x.
+    Each sample is iterated until its largest change is below `tolerance`, as a share of sqrt(alpha^2 + sigma^2), or
+    `iterations` are spent; then it rests, so that it does not depend on its batch. Raises ValueError for a grid of a
+    single step from pure noise to data, which keeps nothing of x.
     """
     x, times = x0, times.double()
     for t, s in zip(times.flip(0)[1:], times.flip(0)[:-1], strict=True):
@@ -84,13 +84,13 @@ def _step_up(
     slope = step.sigma_s / step.sigma_t + step.alpha_s * (1 - step.decay) * white
     if not bool((slope > 0).all()):
         raise ValueError("a single step from pure noise to data cannot be inverted; give more steps")
-    scale = expand(1 / slope, x_s)
+    scale, size = expand(1 / slope, x_s), expand(torch.sqrt(step.alpha_t**2 + step.sigma_t**2), x_s)
     x = scale * x_s
     moving = torch.ones(len(x), dtype=torch.bool, device=x.device)
     for _ in range(iterations):
         change = scale * (x_s - step.first_order(x, denoiser(x, t, condition).x0))
         x = x + expand(moving, x) * change
-        moving = moving & (change.abs().flatten(1).amax(1) > tolerance)
+        moving = moving & ((change / size).abs().flatten(1).amax(1) > tolerance)
         if not bool(moving.any()):
             break
     return x
