@@ -8,6 +8,7 @@ import os
 import resource
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -197,27 +198,29 @@ def test_a_read_only_output_folder(run: Run, monkeypatch: pytest.MonkeyPatch) ->
     assert run(*SAMPLE).is_refused(1, "out: cannot write there (Permission denied)", "another folder")
 
 
-@pytest.fixture
+@contextmanager
 def full_disk() -> Iterator[None]:
-    """No file of more than 300 bytes can be written."""
+    """No file of more than 300 bytes can be written: not for longer than needed, pytest's own report is a file too."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (300, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.mark.parametrize(("model", "kind"), [("sfx", "wav"), ("sfx", "ogg"), ("clips", "mp4"), ("shapes", "glb")])
-@pytest.mark.usefixtures("full_disk")
 def test_a_full_disk(run: Run, model: str, kind: str) -> None:
-    failed = run("sample", model, "x", "--steps", 1, "--format", kind)
+    with full_disk():
+        failed = run("sample", model, "x", "--steps", 1, "--format", kind)
     assert failed.is_refused(1, f"{model}_x_0.{kind}", "cannot be written", "free space")
     assert list(Path("out").iterdir()) == []
 
 
-@pytest.mark.usefixtures("full_disk")
 def test_a_full_disk_while_a_model_is_saved(assets: Path, tmp_path: Path) -> None:
-    with pytest.raises(md.errors.MultidiffError, match=r"model\.safetensors: cannot be written"):
-        weights.load(assets / "models" / "shapes").save(tmp_path / "copy")
+    shapes = weights.load(assets / "models" / "shapes")
+    with full_disk(), pytest.raises(md.errors.MultidiffError, match=r"model\.safetensors: cannot be written"):
+        shapes.save(tmp_path / "copy")
     assert list((tmp_path / "copy").iterdir()) == []
 
 
