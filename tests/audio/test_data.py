@@ -11,8 +11,6 @@ from multidiff.audio.data import AudioData, examples
 from multidiff.audio.media import Audio
 from multidiff.errors import InputError
 
-ESC10 = Path(__file__).parents[3] / "shared" / "data" / "audio" / "esc10"
-
 
 def tone(seconds: float, rate: int = 16000, level: float = 0.3, channels: int = 1) -> Audio:
     wave = level * np.sin(2 * np.pi * 300 * np.arange(round(seconds * rate)) / rate)
@@ -111,14 +109,3 @@ def test_several_roots_follow_one_another(folder: Path) -> None:
 def test_a_wrong_spec_is_refused(bad: dict[str, float]) -> None:
     with pytest.raises(ValidationError):
         AudioData.model_validate(bad)
-
-
-@pytest.mark.skipif(not ESC10.exists(), reason="the ESC-10 pack is not here")
-def test_esc10_holds_out_its_fold_and_ends_before_its_padding() -> None:
-    dataset.SKIPPED.items.clear()
-    spec = AudioData(root=str(ESC10), val="fold=4", where={"label": "dog_bark"}, seconds=5)
-    train, val = (list(examples(spec, split)) for split in ("train", "val"))
-    assert (len(train), len(val), len(dataset.SKIPPED)) == (24, 8, 0)
-    assert {clip.text for clip in train} == {"a dog barking"}
-    assert all("_4-" in clip.source for clip in val)
-    assert min(clip.media.seconds for clip in train) < 1

@@ -36,7 +36,7 @@ def test_every_sampler_works_on_every_grid_in_float32(grid, sampler):
         x = sample(d, make(SAMPLERS, sampler), make(GRIDS, grid)(s, 40), SeededNoise(range(8), (1, 1)))
         assert x.dtype == torch.float32
         # The third order of the SDE overshoots on grids whose steps grow quickly (leading, linspace).
-        assert bool(((x.abs() - 1).abs() < (0.5 if sampler == "dpm++3m-sde" else 0.4)).all())
+        assert bool(((x.abs() - 1).abs() < (0.65 if sampler == "dpm++3m-sde" else 0.4)).all())
 
 
 @pytest.mark.parametrize("shape", [(5,), (2, 7), (3, 4, 4), (2, 3, 4, 4)])

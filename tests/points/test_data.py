@@ -10,8 +10,6 @@ from multidiff.points import data, synth
 from multidiff.points.data import PointData, examples
 from multidiff.points.media import PointCloud
 
-FURNITURE = Path(__file__).parents[3] / "shared/data/points/furniture"
-
 
 @pytest.fixture(autouse=True)
 def _no_old_reports() -> None:
@@ -79,13 +77,6 @@ def test_a_pack_that_is_none_is_refused(tmp_path: Path) -> None:
         list(examples(PointData(root=str(tmp_path)), "train"))
     with pytest.raises(InputError, match="no such folder"):
         list(examples(PointData(root=str(tmp_path / "none")), "train"))
-
-
-@pytest.mark.skipif(not FURNITURE.exists(), reason="needs the shared furniture")
-def test_real_furniture_is_read_with_captions() -> None:
-    found = list(examples(PointData(root=str(FURNITURE), where={"label": "chair"}, limit=5), "train"))
-    assert len(found) == 5
-    assert all("chair" in e.label and e.text and len(e.media) == 4096 for e in found)
 
 
 def test_hidden_points_of_a_ball_are_its_far_side() -> None:

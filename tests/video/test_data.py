@@ -14,8 +14,6 @@ from multidiff.errors import InputError
 from multidiff.video.data import VideoData, examples
 from multidiff.video.media import Video
 
-PACKS = Path("/work/shared/data/video")
-
 
 @pytest.fixture(autouse=True)
 def _no_reports() -> Iterator[None]:
@@ -114,12 +112,3 @@ def test_folders_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
         list(examples(VideoData(root=str(tmp_path / "nothing")), "train"))
     with pytest.raises(InputError, match="holds no file"):
         list(examples(VideoData(root=str(tmp_path)), "train"))
-
-
-@pytest.mark.skipif(not PACKS.exists(), reason="the shared data are not on this machine")
-@pytest.mark.parametrize("pack", ["lpc_sprites", "moving_mnist", "rain_radar", "real_people_ccby", "smoke_sim"])
-def test_every_pack_gives_captioned_clips(pack: str) -> None:
-    found = list(examples(VideoData(root=str(PACKS / pack), limit=6), "train"))
-    assert len(found) == 6
-    assert not SKIPPED.items
-    assert all(e.media.frames.shape == (16, 64, 64, 3) and e.text for e in found)

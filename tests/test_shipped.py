@@ -1,0 +1,125 @@
+"""The shipped models: small enough, alike on every machine, following their prompts, and never the same twice."""
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+
+from multidiff import Audio, PointCloud, Video, weights
+from multidiff.model import Model
+
+SEEDS = (1, 2, 3)
+
+
+@cache
+def model(name: str) -> Model:
+    return weights.load(name, "cpu")
+
+
+@cache
+def made(name: str, prompt: str, seed: int) -> Any:
+    return model(name).sample(prompt, seed=seed)[0]
+
+
+def mean(measure: Any, name: str, prompt: str) -> float:
+    return float(np.mean([measure(made(name, prompt, seed)) for seed in SEEDS]))
+
+
+def unsteadiness(sound: Audio) -> float:
+    """Standard deviation over time of the level in dB, in windows of 50 ms; about 1 for steady noise."""
+    window = sound.rate // 20
+    wave = sound.samples[0][: len(sound.samples[0]) // window * window].reshape(-1, window)
+    return float(np.std(10 * np.log10(np.mean(wave**2, axis=1) + 1e-8)))
+
+
+def background(clip: Video) -> np.ndarray:
+    """Mean colour of the border of all frames, 0 to 255."""
+    border = np.concatenate([clip.frames[:, :4].reshape(-1, 3), clip.frames[:, -4:, :8].reshape(-1, 3)])
+    return border.mean(axis=0)
+
+
+def height_share(cloud: PointCloud) -> float:
+    """Height over the larger side of the footprint."""
+    low, high = cloud.points.min(axis=0), cloud.points.max(axis=0)
+    size = high - low
+    return float(size[1] / max(size[0], size[2]))
+
+
+def test_all_of_them_weigh_less_than_twenty_megabytes_in_half_precision() -> None:
+    folders = weights.shipped()
+    assert {folder.name for folder in folders} >= {"sfx", "clips", "shapes"}
+    assert sum((folder / "model.safetensors").stat().st_size for folder in folders) < 20e6
+
+
+def test_each_has_a_model_card_with_its_data_and_their_licences() -> None:
+    for folder in weights.shipped():
+        card = (folder / "README.md").read_text("utf-8")
+        assert "## Learned from" in card, folder
+        assert "CC" in card, folder
+
+
+def test_sounds_follow_their_prompts() -> None:
+    rain, dog = (mean(unsteadiness, "sfx", prompt) for prompt in ("rain falling", "a dog barking"))
+    assert rain < 6 < dog
+
+
+def test_clips_follow_the_background_of_their_prompts() -> None:
+    colours = {
+        name: np.mean([background(made("clips", f"a man walking left, {name} background", s)) for s in SEEDS[:2]], 0)
+        for name in ("grass green", "sky blue", "snow white", "black")
+    }
+    red, green, blue = colours["grass green"]
+    assert green > red + 20 and green > blue + 20  # noqa: PT018
+    red, green, blue = colours["sky blue"]
+    assert blue > red + 20
+    assert colours["snow white"].min() > 200
+    assert colours["black"].max() < 60
+
+
+def test_clips_move() -> None:
+    clip = made("clips", "a man walking left, sky blue background", 1)
+    inner = clip.frames[:, 8:56, 16:48].astype(np.float32)
+    assert np.abs(np.diff(inner, axis=0)).mean() > 2
+    assert np.std(clip.frames[:, :4].astype(np.float32), axis=0).mean() < 6, "the background stands still"
+
+
+def test_shapes_follow_their_prompts() -> None:
+    chair, table, bed = (mean(height_share, "shapes", f"a {kind}") for kind in ("chair", "table", "bed"))
+    assert chair > table + 0.2
+    assert chair > bed + 0.3
+
+
+@pytest.mark.parametrize(
+    ("name", "prompt"),
+    [("sfx", "a dog barking"), ("clips", "a man walking left, sky blue background"), ("shapes", "a chair")],
+)
+def test_other_seeds_make_other_samples(name: str, prompt: str) -> None:
+    """The difference between seeds is a good part of the sample itself, not rounding."""
+    values = {"sfx": lambda m: m.samples, "clips": lambda m: m.frames / 255.0, "shapes": lambda m: np.sort(m.points, 0)}
+    first, second = (np.asarray(values[name](made(name, prompt, seed)), np.float64) for seed in (1, 2))
+    assert np.abs(first - second).mean() > {"sfx": 0.2, "clips": 0.02, "shapes": 0.02}[name] * np.std(first)
+
+
+def test_samples_are_real_media() -> None:
+    sound = made("sfx", "a dog barking", 1)
+    assert sound.samples.shape == (1, 4 * 22050)
+    assert np.isfinite(sound.samples).all()
+    assert 0.05 < sound.peak < 5
+    clip = made("clips", "a man walking left, sky blue background", 1)
+    assert clip.frames.shape == (16, 64, 64, 3)
+    cloud = made("shapes", "a chair", 1)
+    assert cloud.points.shape == (2048, 3)
+
+
+def test_a_completion_keeps_its_part_and_adds_what_is_missing() -> None:
+    """The half of a chair lies at x < 1.23 m; the other half is made, in the part's own coordinates."""
+    part = PointCloud.read(weights.ASSETS / "inputs" / "half_chair.ply")
+    first, second = model("shapes").complete(part, count=2)
+    for whole in (first, second):
+        np.testing.assert_array_equal(whole.points[: len(part)], part.points)
+        added = whole.points[len(part) :]
+        assert len(added) > 200
+        assert (added[:, 0] > 1.25).mean() > 0.2
+        assert np.abs(added - part.points.mean(axis=0)).max() < 1.0
+    assert len(first) != len(second) or np.abs(first.points - second.points).max() > 0.01
