@@ -16,7 +16,7 @@ setup: .venv/installed
 demo: setup
 	$(BIN)/multidiff sample sfx "rain falling" --seed 7 --plot -o out
 	$(BIN)/multidiff sample clips "a man walking left, grass green background" --seed 7 --plot -o out
-	$(BIN)/multidiff complete shapes assets/inputs/half_chair.ply --prompt "a chair" -n 2 --format ply,glb --plot -o out
+	$(BIN)/multidiff complete shapes assets/inputs/half_chair.ply --prompt "a chair" --guidance 1.5 -n 2 --format ply,glb --plot -o out
 
 test: check
 	$(BIN)/python -m pytest
