@@ -26,6 +26,7 @@ is 0.36, 0.29, 0.27, and for DPS of scale 0.3 0.07. None is exact there; `repain
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -114,7 +115,7 @@ def _misfit_slope(
 
 
 @dataclass(frozen=True)
-class _Linearised:
+class _Linearised(ABC):
     """What PiGDM and MMPS share. At alpha < FAINT sigma, where x_t tells nothing of x0, x0_hat is left as it is."""
 
     denoiser: Denoiser
@@ -148,9 +149,9 @@ class _Linearised:
         solved = conjugate_gradient(covariance, self.measurement.residual(x0), self.iterations)
         return Estimate(x0 + carried(back(solved)))
 
+    @abstractmethod
     def spread(self, w: Tensor, t: Tensor, carried: Callable[[Tensor], Tensor]) -> Tensor:
         """Cov[x0 | x_t] w, as the method takes it."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
