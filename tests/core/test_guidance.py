@@ -16,7 +16,7 @@ from multidiff.core import (
     sample,
 )
 from multidiff.core.denoiser import noise_estimate
-from multidiff.core.guidance import AdaptiveProjected, Autoguidance, CFGPlusPlus, ClassifierGradient, Composed
+from multidiff.core.guidance import AdaptiveProjected, Autoguidance, CFGPlusPlus, ClassifierGradient, Composed, Guided
 from multidiff.core.schedule import expand
 from tests.core.exact import CheapNoise, schedule
 
@@ -74,8 +74,8 @@ def test_a_condition_without_the_prompt_is_refused():
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_every_sampler_and_schedule_works_under_guidance(name, sampler):
     _, denoiser = told(name)
-    guided = make(GUIDANCE, "classifier-free", {"denoiser": denoiser, "scale": 2.0, "null": NULL})
     times = make(GRIDS, "log-snr")(denoiser.schedule, 4)
+    guided = make(GUIDANCE, "classifier-free")(denoiser, Guided(2.0, NULL, times))
     x = sample(guided, make(SAMPLERS, sampler), times, CheapNoise((2, 3, 4)), {"tokens": TOKENS})
     torch.testing.assert_close(x, torch.full((2, 3, 4), 4.0, dtype=torch.float64))
 
@@ -199,26 +199,46 @@ def test_cfg_plus_plus_is_ddim_renoised_with_the_unconditional_noise(name):
 def test_every_guidance_works_under_every_sampler(sampler):
     s = schedule("flow")
     d, times = Meant(s), make(GRIDS, "log-snr")(schedule("flow"), 3)
+    run = Guided(
+        0.5,
+        ZERO,
+        times,
+        prompt=lambda text: {"token": torch.full((1,), float(text), dtype=torch.float64)},
+        model=lambda name: Meant(s, 0.9),
+        classifier=lambda name: lambda x, t, condition: -x.square().flatten(1).sum(1),
+    )
     options = {
-        "classifier-free": {"scale": 2.0, "null": ZERO, "rescale": 0.5},
-        "apg": {"scale": 2.0, "null": ZERO},
-        "cfg++": {"scale": 0.5, "null": ZERO, "times": times},
-        "composed": {"conditions": [ZERO], "weights": [2.0], "null": ZERO},
-        "autoguidance": {"scale": 2.0, "weak": Meant(s, 0.9)},
-        "classifier": {"scale": 1.0, "classifier": lambda x, t, condition: -x.square().flatten(1).sum(1)},
+        "classifier-free": {"rescale": 0.5},
+        "composed": {"prompts": {"-1": -0.3}},
+        "autoguidance": {"weak": "short"},
+        "classifier": {"model": "it"},
     }
     for name in GUIDANCE:
-        guided = make(GUIDANCE, name, {"denoiser": d, **options[name]})
+        guided = make(GUIDANCE, name, options.get(name))(d, run)
         x = sample(guided, make(SAMPLERS, sampler), times, CheapNoise((B, 3)), COND)
         assert bool(x.isfinite().all()), name
 
 
+def test_without_a_null_condition_there_is_nothing_to_guide_away_from():
+    s = schedule("flow")
+    run = Guided(0.5, {}, make(GRIDS, "log-snr")(s, 3))
+    x, t = torch.randn(B, 3, dtype=torch.float64), torch.full((B,), 0.4, dtype=torch.float64)
+    for name in ("classifier-free", "apg", "cfg++"):
+        torch.testing.assert_close(make(GUIDANCE, name)(Meant(s), run)(x, t, COND).x0, Meant(s)(x, t, COND).x0)
+
+
 def test_impossible_guidance_is_refused():
-    d = Meant(schedule("flow"))
-    for name, options in (
-        ("classifier-free", {"scale": 2.0, "null": ZERO, "rescale": 2.0}),
-        ("apg", {"scale": 2.0, "null": ZERO, "radius": 0.0}),
-        ("composed", {"conditions": [ZERO], "weights": [], "null": ZERO}),
+    d, times = Meant(schedule("flow")), torch.tensor([1.0, 0.0])
+    for name, options, fault in (
+        ("classifier-free", {"rescale": 2.0}, "rescale"),
+        ("apg", {"radius": 0.0}, "radius"),
+        ("cfg++", {}, "between 0 and 1"),
+        ("autoguidance", {"weak": "short"}, "no other model"),
+        ("classifier", {"model": "it"}, "no classifier"),
     ):
-        with pytest.raises(ValueError, match=name):
-            make(GUIDANCE, name, {"denoiser": d, **options})
+        with pytest.raises(ValueError, match=fault):
+            make(GUIDANCE, name, options)(d, Guided(2.0, ZERO, times))
+    with pytest.raises(ValueError, match="at least one prompt"):
+        make(GUIDANCE, "composed", {"prompts": {}})
+    with pytest.raises(ValueError, match="as many weights"):
+        Composed(d, [ZERO], [], ZERO)

@@ -44,7 +44,7 @@ def per_sample(x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
 class ClassifierFree:
     """`null` replaces these keys of the condition, (B, ...) or (1, ...), in the unconditional half.
 
-    Both halves go through the denoiser as one doubled batch; scales 1 and 0 need only one of them. `clamp`
+    Both halves go through the denoiser as one doubled batch; scales 1 and 0 and an empty `null` need only one. `clamp`
     holds the guided x0 in the bounds of the medium's data. Raises ValueError when the condition lacks a key of
     `null`.
 
@@ -72,7 +72,7 @@ class ClassifierFree:
     def __call__(self, x_t: Tensor, t: Tensor, condition: Condition = None) -> Estimate:
         log_snr = self.schedule.log_snr(t)
         inside = (log_snr >= self.start) & (log_snr <= self.end)
-        if self.scale == 1 or not bool(inside.any()):
+        if self.scale == 1 or not self.null or not bool(inside.any()):
             return self.denoiser(x_t, t, dict(condition or {}))
         null = replaced(condition, self.null)
         if self.scale == 0 and bool(inside.all()):
@@ -111,6 +111,8 @@ class AdaptiveProjected:
         return self.denoiser.schedule
 
     def __call__(self, x_t: Tensor, t: Tensor, condition: Condition = None) -> Estimate:
+        if self.scale == 1 or not self.null:
+            return self.denoiser(x_t, t, condition)
         pair = [replaced(condition, self.null), dict(condition or {})]
         unconditional, conditional = together(self.denoiser, x_t, t, pair)
         change = conditional - unconditional
@@ -136,11 +138,17 @@ class CFGPlusPlus:
     times: Tensor
     clamp: Callable[[Tensor], Tensor] = identity
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.scale <= 1:
+            raise ValueError(f"the scale of CFG++ must lie between 0 and 1, not at {self.scale:g}")
+
     @property
     def schedule(self) -> NoiseSchedule:
         return self.denoiser.schedule
 
     def __call__(self, x_t: Tensor, t: Tensor, condition: Condition = None) -> Estimate:
+        if not self.null:
+            return self.denoiser(x_t, t, condition)
         rising = self.times.double().flip(0).to(t.device)
         # The greatest time of the grid that is below t, by more than rounding.
         index = torch.searchsorted(rising, t.double() - 1e-9) - 1
