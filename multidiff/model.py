@@ -7,14 +7,13 @@ A model's folder holds `model.safetensors` (tensors named `network.*` and `codec
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
 from torch import Tensor, nn
 
 import multidiff
@@ -22,8 +21,9 @@ from multidiff import core, text
 from multidiff.errors import InputError, MediaError, ModelError, MultidiffError, did_you_mean
 from multidiff.files import folder as writable_folder
 from multidiff.files import save_tensors, written_whole
-from multidiff.modality import Modality, Spec
-from multidiff.recipe import Recipe, SampleSpec, problems
+from multidiff.modality import Modality
+from multidiff.recipe import Recipe, SampleSpec
+from multidiff.settings import Settings, resolve, task_of
 
 FORMAT = "1"
 """Version of the checkpoint layout, in the metadata of model.safetensors."""
@@ -32,22 +32,6 @@ PRECISIONS = {"auto": torch.bfloat16, "bf16": torch.bfloat16, "fp16": torch.floa
 
 Progress = Callable[[int, int], None]
 """Called as progress(step, steps) while sampling."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Everything that was asked for and every default, resolved."""
-
-    sampling: SampleSpec
-    options: Any
-    task: str = ""
-    task_options: Any = None
-
-    @property
-    def values(self) -> dict[str, Any]:
-        """The medium's and the task's options as plain values, by the names they are asked for."""
-        plain: dict[str, Any] = self.options.model_dump(mode="json", by_alias=True)
-        return plain | (self.task_options.model_dump(mode="json", by_alias=True) if self.task else {})
 
 
 class Model:
@@ -63,8 +47,9 @@ class Model:
         codec: nn.Module,
         network: nn.Module | None,
         precision: str = "auto",
+        others: Callable[[str], Model] | None = None,
     ) -> None:
-        """Raises InputError for an unknown precision."""
+        """`others` finds models by name, for guidance by another one. Raises InputError for an unknown precision."""
         if precision not in PRECISIONS:
             raise InputError(f"precision {precision}: unknown{did_you_mean(precision, list(PRECISIONS))}")
         self.recipe = recipe
@@ -72,6 +57,7 @@ class Model:
         self.codec = codec
         self.network = network
         self.precision = precision
+        self.others = others
 
     def __repr__(self) -> str:
         return f"Model({self.name!r}, {self.modality.name}, {self.parameters / 1e6:.1f} M parameters, {self.device})"
@@ -127,62 +113,19 @@ class Model:
         return {"tokens": tokens.to(self.device), "tokens_mask": mask.to(self.device)}
 
     def task_of(self, task: str | None, options: dict[str, Any]) -> str:
-        """The completion task: the one named, else the first that takes the given options and misses none.
-
-        Raises InputError when there is none.
-        """
-        tasks = self.modality.tasks
-        if task:
-            if task not in tasks:
-                raise InputError(f"{self.name}: unknown task '{task}'{did_you_mean(task, list(tasks))}")
-            return task
-        own = set().union(*map(_keys, tasks.values())) & {key for key, value in options.items() if value is not None}
-        fitting = {name: schema for name, schema in tasks.items() if own <= set(_keys(schema))}
-        for name, schema in fitting.items():
-            if own.issuperset(_needed(schema)):
-                return name
-        wanted = "; ".join(
-            f"{name}: {' '.join('--' + key for key in _needed(schema) or _keys(schema))}"
-            for name, schema in (fitting or tasks).items()
-        )
-        raise InputError(f"{self.name}: say what to complete ({wanted})")
+        """The completion task that is named or implied; see `settings.task_of`. Raises InputError."""
+        return task_of(self.recipe, self.modality, task, options)
 
     def settings(self, task: str = "", **values: Any) -> Settings:
-        """Sampling settings, medium options and task options resolved from the recipe's defaults and `values`.
-
-        Raises InputError for an unknown or invalid one, naming the nearest.
-        """
-        schema = self.modality.tasks[task] if task else None
-        sampling_keys, option_keys = _keys(SampleSpec), _keys(self.modality.options)
-        task_keys = _keys(schema) if schema else {}
-        known = [*sampling_keys, *option_keys, *task_keys]
-        for key in values:
-            if key not in known:
-                raise InputError(f"{self.name} ({self.modality.name}): no option '{key}'{did_you_mean(key, known)}")
-        chosen = {key: value for key, value in values.items() if value is not None}
-        sampling = _validated(
-            SampleSpec, {**self.recipe.sample.model_dump(), **{k: v for k, v in chosen.items() if k in sampling_keys}}
-        )
-        try:
-            sampling.times(self.recipe.diffusion.schedule.make(core.SCHEDULES))
-        except ValueError as error:
-            raise InputError(f"{sampling.grid.name} with {sampling.steps} steps: {error}") from None
-        options = _validated(
-            self.modality.options,
-            {
-                **self.recipe.options.model_dump(by_alias=True),
-                **{k: v for k, v in chosen.items() if k in option_keys and k not in task_keys},
-            },
-        )
-        task_options = _validated(schema, {k: v for k, v in chosen.items() if k in task_keys}) if schema else None
-        return Settings(sampling, options, task, task_options)
+        """Settings and options resolved from the recipe's defaults and `values`. Raises InputError."""
+        return resolve(self.recipe, self.modality, task, values)
 
     def sample(
         self, prompt: str = "", *, count: int = 1, seed: int = 0, progress: Progress | None = None, **values: Any
     ) -> list[Any]:
         """`count` media from a prompt; item i has seed + i and is the same alone as among others.
 
-        `values` are sampling settings (steps, sampler, grid, guidance, negative) and the medium's own options.
+        `values` are sampling settings (`SampleSpec`: steps, sampler, guidance, ...) and the medium's own options.
         Raises InputError for wrong ones.
         """
         asked = self.settings(**values)
@@ -212,12 +155,11 @@ class Model:
         self._takes(media)
         asked = self.settings(self.task_of(task, values), **values)
         given, options = self.modality.given(media, asked.task, asked.task_options, self.codec, asked.options)
-        known, mask = given.known.to(self.device), given.mask.to(self.device)
+        known = given.known.to(self.device), given.mask.to(self.device)
+        shape = tuple(given.known.shape[1:])
         made = []
         for item in range(count):
-            extra = {key: value.to(self.device) for key, value in given.condition.items()}
-            condition = {**extra, "known": known, "mask": mask}
-            x = self._run(tuple(known.shape[1:]), seed + item, prompt, condition, asked.sampling, progress)
+            x = self._run(shape, seed + item, prompt, given.condition, asked.sampling, progress, known)
             made.append(self.modality.merge(self._decode(x, options)[0], media, given))
         return made
 
@@ -232,9 +174,9 @@ class Model:
         progress: Progress | None = None,
         **values: Any,
     ) -> list[Any]:
-        """`count` versions of given media changed towards a prompt: SDEdit (Meng et al. 2021, algorithm 1).
+        """`count` versions of given media changed towards a prompt, by SDEdit or another `editing`.
 
-        `strength` in (0, 1]: the time t to which the media are noised. Raises InputError, MediaError.
+        `strength` in (0, 1]: the share of the sampling steps that is gone through again. Raises InputError, MediaError.
         """
         self._takes(media)
         strength = 0.6 if strength is None else strength
@@ -242,12 +184,12 @@ class Model:
             raise InputError(f"strength {strength}: give a number above 0 and at most 1")
         asked = self.settings(**values)
         options = self.modality.options_of(media, asked.options)
-        with torch.inference_mode():
+        with torch.no_grad():
             x0 = self.codec.encode([media]).to(self.device)  # type: ignore[operator]
-        made = []
+        shape, made = tuple(x0.shape[1:]), []
         for item in range(count):
             condition = self.modality.extra_condition(self.codec, options, 1)
-            x = self._run(tuple(x0.shape[1:]), seed + item, prompt, condition, asked.sampling, progress, (x0, strength))
+            x = self._run(shape, seed + item, prompt, condition, asked.sampling, progress, start=(x0, strength))
             made += [self.modality.restore(edited, media, self.codec) for edited in self._decode(x, options)]
         return made
 
@@ -256,25 +198,30 @@ class Model:
         shape: tuple[int, ...],
         seed: int,
         prompt: str,
-        condition: dict[str, Tensor],
+        condition: Mapping[str, Tensor],
         sampling: SampleSpec,
         progress: Progress | None,
+        known: tuple[Tensor, Tensor] | None = None,
         start: tuple[Tensor, float] | None = None,
     ) -> Tensor:
-        """One sample (1, *shape) in model space; `start` = (x0, strength) begins from noised media."""
-        denoiser: core.Denoiser = self.denoiser()
-        condition = {key: value.to(self.device) for key, value in condition.items()} | self.tokens([prompt])
-        if sampling.guidance != 1 and (null := self.tokens([sampling.negative])):
-            denoiser = core.ClassifierFree(denoiser, sampling.guidance, null, self.modality.clamp)
-        sampler = sampling.sampler.make(core.SAMPLERS)
-        noise = core.SeededNoise([seed], shape, torch.float32, self.device)
+        """One sample (1, *shape) in model space. `known` = (x0, mask) is completed; `start` = (x0, strength) edited."""
+        denoiser = self.denoiser()
+        condition = {key: value.to(self.device) for key, value in condition.items()}
         times = sampling.times(denoiser.schedule)
+        told = condition | self.tokens([prompt])
+        plan = core.Plan(self._guided(denoiser, sampling, times), sampling.sampler.make(core.SAMPLERS), times, told)
+        if known is not None:
+            plan = sampling.completion.make(core.COMPLETIONS)(plan, *known)
+        noise = core.SeededNoise([seed], shape, torch.float32, self.device)
         if start is None:
-            run, steps = core.states(denoiser, sampler, times, noise, condition), len(times) - 1
+            run = core.states(plan.denoiser, plan.sampler, plan.times, noise, plan.condition)
+            steps = len(plan.times) - 1
         else:
-            run = core.sdedit(denoiser, sampler, times, noise, *start, condition)
-            steps = max(1, round(start[1] * (len(times) - 1)))
-        with torch.inference_mode(), self._autocast():
+            edit = core.Edit(*start, denoiser, condition | self.tokens([sampling.source]))
+            run = sampling.editing.make(core.EDITINGS)(plan, noise, edit)
+            steps = max(1, round(edit.strength * (len(times) - 1)))
+        # Not inference mode: methods that follow a gradient enable it for their own part.
+        with torch.no_grad(), self._autocast():
             for state in run:
                 if progress is not None:
                     progress(state.step, steps)
@@ -284,6 +231,35 @@ class Model:
             )
         return state.x
 
+    def _guided(self, denoiser: core.Denoiser, sampling: SampleSpec, times: Tensor) -> core.Denoiser:
+        """The denoiser under the guidance that is asked for. Raises InputError where that cannot be."""
+        run = core.Guided(
+            sampling.guidance,
+            self.tokens([sampling.negative]),
+            times,
+            self.modality.clamp,
+            prompt=lambda text: self.tokens([text]),
+            model=self._weaker,
+        )
+        try:
+            guided: core.Denoiser = sampling.guidance_method.make(core.GUIDANCE)(denoiser, run)
+        except ValueError as error:
+            raise InputError(f"guidance {sampling.guidance_method.name}: {error}") from None
+        return guided
+
+    def _weaker(self, name: str) -> core.Denoiser:
+        """The denoiser of another model that works in the same space. Raises ModelError."""
+        if self.others is None:
+            raise ModelError(f"{self.name}: was not loaded from a folder and knows no other models")
+        other = self.others(name)
+        for what in ("modality", "codec", "diffusion.schedule"):
+            mine, its = (attrgetter(what)(model.recipe) for model in (self, other))
+            if what == "codec":
+                mine, its = (spec.model_copy(update={"weights": ""}) for spec in (mine, its))
+            if mine != its:
+                raise ModelError(f"{name}: cannot guide {self.name}, which has another {what}")
+        return other.denoiser()
+
     def _takes(self, media: Any) -> None:
         kind = self.modality.media
         if not isinstance(media, kind):
@@ -292,7 +268,7 @@ class Model:
             )
 
     def _decode(self, x: Tensor, options: Any) -> list[Any]:
-        with torch.inference_mode():
+        with torch.no_grad():
             media: list[Any] = self.codec.decode(x.float(), options)  # type: ignore[operator]
         return media
 
@@ -322,18 +298,3 @@ class Model:
             with written_whole(folder / "README.md") as temporary:
                 temporary.write_text(card, "utf-8")
         return folder
-
-
-def _keys(schema: type[Spec] | None) -> dict[str, None]:
-    return {field.alias or key: None for key, field in schema.model_fields.items()} if schema else {}
-
-
-def _needed(schema: type[Spec]) -> list[str]:
-    return [field.alias or key for key, field in schema.model_fields.items() if field.is_required()]
-
-
-def _validated(schema: type[Spec], values: dict[str, Any]) -> Any:
-    try:
-        return schema.model_validate(values)
-    except ValidationError as error:
-        raise InputError("\n".join(problems(error, schema))) from None

@@ -18,6 +18,7 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     Field,
+    JsonValue,
     SerializeAsAny,
     ValidationError,
     field_validator,
@@ -33,16 +34,25 @@ RECIPES = Path(__file__).parent.parent / "recipes"
 
 
 class MethodSpec(Spec):
-    """A method of the core by its name in the literature, with its own parameters: `cosine`, or
-    `{name: cosine, options: {s: 0.008}}`."""
+    """A method of the core by its name in the literature, with its own parameters: `ddim`, `ddim:eta=0.5` or
+    `{name: ddim, options: {eta: 0.5}}`."""
 
     name: str
-    options: Mapping[str, float | int | bool | str | None] = Field({}, description="the method's own parameters")
+    options: Mapping[str, JsonValue] = Field({}, description="the method's own parameters")
 
     @model_validator(mode="before")
     @classmethod
-    def _bare_name(cls, value: Any) -> Any:
-        return {"name": value} if isinstance(value, str) else value
+    def _from_text(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        name, _, options = value.partition(":")
+        try:
+            parsed = yaml.safe_load("{" + options.replace("=", ": ") + "}")
+        except yaml.YAMLError:
+            parsed = {"": None}
+        if any(option is None or not key for key, option in parsed.items()):
+            raise ValueError("write a method's options as name:option=value,option=value, for example ddim:eta=0.5")
+        return {"name": name, "options": parsed}
 
     def make(self, table: Mapping[str, core.Method]) -> Any:
         """The method of a table of the core. Raises ValueError naming the nearest name or option."""
@@ -65,6 +75,10 @@ class DiffusionSpec(Spec):
     loss: Annotated[MethodSpec, _of(core.LOSSES)] = MethodSpec(name="simple")
     times: Annotated[MethodSpec, _of(core.TIMES)] = Field(
         MethodSpec(name="uniform"), description="distribution of t in training"
+    )
+    huber: float = Field(0.0, ge=0, description="where a large error begins to count less than its square; 0: nowhere")
+    coupling: Annotated[MethodSpec, _of(core.COUPLINGS)] = Field(
+        MethodSpec(name="independent"), description="which noise goes with which data"
     )
 
     @model_validator(mode="after")
@@ -90,7 +104,9 @@ class TextSpec(Spec):
 class TrainSpec(Spec):
     """The training loop."""
 
-    objective: str = Field("denoiser", description="what is trained: denoiser, or a codec objective of the medium")
+    objective: str = Field(
+        "denoiser", description="what is trained: denoiser, distillation, or a codec objective of the medium"
+    )
     init: str = Field("", description="model or run folder to start from")
     steps: int = Field(10_000, gt=0)
     batch: int = Field(16, gt=0)
@@ -109,6 +125,23 @@ class TrainSpec(Spec):
     compile: bool = False
     overfit: int = Field(0, ge=0, description="train on so many items only: the self-test that must succeed")
 
+    @property
+    def of_denoiser(self) -> bool:
+        """Whether a denoiser is trained, on a codec that is there already."""
+        return self.objective in ("denoiser", "distillation")
+
+
+class DistillSpec(Spec):
+    """What a student learns when `train.objective` is distillation."""
+
+    teacher: str = Field("", description="model or run folder to learn from")
+    method: Annotated[MethodSpec, _of(core.DISTILLATIONS)] = MethodSpec(name="progressive")
+    steps: int = Field(4, gt=0, le=10_000, description="sampling steps that the student shall need")
+    grid: Annotated[MethodSpec, _of(core.GRIDS)] = Field(
+        MethodSpec(name="trailing"), description="times of these steps, and of a finer grid where the method has one"
+    )
+    guidance: float = Field(1.0, ge=0, description="classifier-free scale of the teacher, folded into the student")
+
 
 class SampleSpec(Spec):
     """Sampling defaults; each can be overridden where one samples."""
@@ -116,9 +149,15 @@ class SampleSpec(Spec):
     sampler: Annotated[MethodSpec, _of(core.SAMPLERS)] = MethodSpec(name="dpm++2m")
     steps: int = Field(20, gt=0, le=10_000)
     grid: Annotated[MethodSpec, _of(core.GRIDS)] = MethodSpec(name="log-snr")
-    guidance: float = Field(3.0, ge=0, description="classifier-free scale s: 1 is off, 0 ignores the prompt")
+    guidance: float = Field(3.0, ge=0, description="scale s: 1 is off, 0 ignores the prompt")
+    guidance_method: Annotated[MethodSpec, _of(core.GUIDANCE)] = MethodSpec(name="classifier-free")
+    completion: Annotated[MethodSpec, _of(core.COMPLETIONS)] = Field(
+        MethodSpec(name="trained"), description="how what is known is met"
+    )
+    editing: Annotated[MethodSpec, _of(core.EDITINGS)] = MethodSpec(name="sdedit")
     prompt: str = ""
     negative: str = ""
+    source: str = Field("", description="what the edited file is, for inversion")
 
     def times(self, schedule: core.NoiseSchedule) -> Tensor:
         """The grid's times (steps + 1,). Raises ValueError where the schedule has no such grid."""
@@ -140,6 +179,7 @@ class Recipe(Spec):
     diffusion: DiffusionSpec = DiffusionSpec()
     text: TextSpec = TextSpec()
     train: TrainSpec = TrainSpec()
+    distill: DistillSpec = DistillSpec()
     sample: SampleSpec = SampleSpec()
 
     @field_validator("modality")

@@ -63,7 +63,7 @@ def build(recipe: Recipe, device: str | torch.device = "cpu", seed: int | None =
     an unloaded codec. `train.init` names a model to start from. Raises ModelError, RecipeError.
     """
     modality = registry.modality(recipe.modality)
-    training_codec = recipe.train.objective != "denoiser"
+    training_codec = not recipe.train.of_denoiser
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.train.seed if seed is None else seed)
         codec = modality.codec(recipe.codec)
@@ -96,11 +96,13 @@ def load(name: str | Path, device: str = "auto", precision: str = "auto") -> Mod
     modality = registry.modality(recipe.modality)
     with torch.random.fork_rng(devices=[]):
         codec = modality.codec(recipe.codec)
-        network = modality.network(recipe.network, codec) if recipe.train.objective == "denoiser" else None
+        network = modality.network(recipe.network, codec) if recipe.train.of_denoiser else None
     _fill(codec, folder, "codec", recipe)
     if network is not None:
         _fill(network, folder, "network", recipe)
-    model = _on(Model(recipe, modality, codec, network, precision), device)
+    model = _on(
+        Model(recipe, modality, codec, network, precision, lambda other: load(other, device, precision)), device
+    )
     for module in filter(None, (model.codec, model.network)):
         module.eval().requires_grad_(False)
     return model

@@ -17,6 +17,7 @@ LAYERS = [
     set(MEDIA),
     {"registry"},
     {"recipe"},
+    {"settings"},
     {"model", "weights", "output"},
     {"job", "train", "evaluate", "bench"},
     {"cli"},

@@ -62,6 +62,14 @@ def test_overrides_win_over_the_size_and_the_file() -> None:
     assert loaded.diffusion.schedule.name == "linear"
 
 
+def test_a_method_and_its_options_can_be_written_as_text() -> None:
+    made = recipe.load("shapes", ["sample.sampler=ddim:eta=0.5", "diffusion.schedule=shifted:schedule=flow,shift=2"])
+    assert made.sample.sampler == recipe.MethodSpec(name="ddim", options={"eta": 0.5})
+    assert made.diffusion.schedule.options == {"schedule": "flow", "shift": 2}
+    inner = "diffusion.schedule={name: zero-terminal-snr, options: {schedule: {name: linear}}}"
+    assert recipe.load("shapes", [inner]).diffusion.schedule.options == {"schedule": {"name": "linear"}}
+
+
 def test_a_resolved_recipe_reads_back_equal(tmp_path: Path) -> None:
     first = recipe.load("shapes", ["train.steps=7"])
     again = recipe.load(write(tmp_path, first.as_yaml()))
@@ -93,6 +101,9 @@ def test_a_broken_recipe_gives_one_clear_error(tmp_path: Path, text: str, said: 
         ("diffusion.schedule=cosin", "diffusion.schedule: unknown method 'cosin', did you mean 'cosine'?"),
         ("diffusion.loss={name: min-snr, options: {gama: 1}}", "diffusion.loss: min-snr: unknown option 'gama', did"),
         ("diffusion={schedule: flow, parameterization: noise}", "diffusion: noise prediction cannot determine x0"),
+        ("sample.sampler=ddim:eta", "sample.sampler: write a method's options as name:option=value"),
+        ("sample.guidance_method=apg:radios=1", "sample.guidance_method: apg: unknown option 'radios', did you mean"),
+        ("diffusion.coupling=optimal-transprt", "diffusion.coupling: unknown method 'optimal-transprt', did you mean"),
         ("sample.sampler=dpm++4m", "sample.sampler: unknown method 'dpm++4m', did you mean"),
         ("sample.grid={name: karras, options: {rho: -1}}", "sample.grid: karras: rho -1 must be positive"),
     ],

@@ -1,4 +1,4 @@
-"""multidiff edit MODEL FILE PROMPT: a file changed towards a prompt (SDEdit)."""
+"""multidiff edit MODEL FILE PROMPT: a file changed towards a prompt."""
 
 from __future__ import annotations
 
@@ -20,13 +20,16 @@ from multidiff.cli import common
     show_default=True,
     help="Share of the noise process that is gone through again: 1 forgets the file.",
 )
+@click.option("--method", "editing", help="See `multidiff list editings`.")
+@click.option("--source", help="What the file is, for --method inversion.")
 @common.shared_options
 @common.medium_options(lambda modality: [modality.options])
 def command(model: str, given: str, prompt: str, strength: float, **values: Any) -> None:
-    """Change a file towards a prompt (SDEdit, Meng et al. 2021).
+    """Change a file towards a prompt: noise it part of the way and sample from there (SDEdit), or invert it.
 
     \b
     multidiff edit sfx in.wav "rain on a tin roof" --strength 0.6
+    multidiff edit clips in.mp4 "a man walking up" --method inversion --source "a man walking down"
     """
     from multidiff import job as work
     from multidiff import weights

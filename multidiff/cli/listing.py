@@ -6,7 +6,19 @@ from pathlib import Path
 
 import click
 
-TABLES = ("samplers", "grids", "schedules", "parameterizations", "losses", "times", "guidance")
+TABLES = (
+    "samplers",
+    "grids",
+    "schedules",
+    "parameterizations",
+    "losses",
+    "times",
+    "couplings",
+    "distillations",
+    "guidance",
+    "completions",
+    "editings",
+)
 
 
 @click.command(name="list", short_help="Models and recipes at hand; samplers, schedules, losses, guidance.")

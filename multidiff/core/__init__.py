@@ -10,7 +10,8 @@ Build (each table is dict[str, Method(make, summary, paper)]; `make` raises Valu
     grid      = make(GRIDS, "log-snr")                   grid(schedule, steps) -> times (steps + 1,) float64, 1 ... 0
     loss      = DiffusionLoss(make(LOSSES, "min-snr", {"gamma": 5}), make(TIMES, "uniform"))
     denoiser  = NetworkDenoiser(network, schedule, predicts, clamp=identity)     network(x, log_snr (B,), condition)
-    guided    = ClassifierFree(denoiser, scale, null, clamp=identity)            null: keys of the condition to replace
+    guided    = make(GUIDANCE, "classifier-free")(denoiser, Guided(scale, null, times))   null: keys to replace
+    plan      = make(COMPLETIONS, "repaint")(Plan(denoiser, sampler, times, condition), known, mask)
 
 Use:
 
@@ -30,11 +31,14 @@ Use:
     GaussianDenoiser(schedule, mean, covariance), MixtureDenoiser(schedule, means, stds, weights)
 """
 
+from multidiff.core.adaptive import Uncertainty
 from multidiff.core.analytic import GaussianDenoiser, MixtureDenoiser
+from multidiff.core.coupling import COUPLINGS
 from multidiff.core.denoiser import Condition, Denoiser, Estimate, NetworkDenoiser, identity
+from multidiff.core.distill import DISTILLATIONS, Distillation, Lesson
 from multidiff.core.ema import EMA
-from multidiff.core.guidance import GUIDANCE, ClassifierFree
-from multidiff.core.inverse import Replacement, repaint_times, sdedit
+from multidiff.core.guidance import GUIDANCE, ClassifierFree, Guided
+from multidiff.core.inverse import COMPLETIONS, EDITINGS, Edit, Plan, Replacement, repaint_times, sdedit
 from multidiff.core.loss import LOSSES, TIMES, DiffusionLoss, by_log_snr, stratified
 from multidiff.core.method import Method, make
 from multidiff.core.noise import Noise, SeededNoise
@@ -46,6 +50,10 @@ from multidiff.core.schedules import SCHEDULES
 from multidiff.core.timesteps import GRIDS, Grid
 
 __all__ = [
+    "COMPLETIONS",
+    "COUPLINGS",
+    "DISTILLATIONS",
+    "EDITINGS",
     "EMA",
     "GRIDS",
     "GUIDANCE",
@@ -58,19 +66,25 @@ __all__ = [
     "Condition",
     "Denoiser",
     "DiffusionLoss",
+    "Distillation",
+    "Edit",
     "Estimate",
     "GaussianDenoiser",
     "Grid",
+    "Guided",
+    "Lesson",
     "Method",
     "MixtureDenoiser",
     "NetworkDenoiser",
     "Noise",
     "NoiseSchedule",
     "Parameterization",
+    "Plan",
     "Replacement",
     "Sampler",
     "SeededNoise",
     "State",
+    "Uncertainty",
     "by_log_snr",
     "expand",
     "identity",

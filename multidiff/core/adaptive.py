@@ -41,25 +41,33 @@ class Uncertainty(nn.Module):
         result: Tensor = self.linear(waves)[..., 0]
         return result
 
+    def own_loss(self, loss: Tensor, log_snr: Tensor) -> Tensor:
+        """The same objective (B,) as a function of u alone, from its values (B,), for an optimiser of its own."""
+        u = self.log_variance(log_snr)
+        return (loss - u).detach() * torch.exp(u.detach() - u) + u
+
     def forward(self, log_snr: Tensor, factor: Tensor) -> Tensor:
         """The weight on x0, like every weighting."""
         return (torch.exp(2 * log_snr) + self.offset) * torch.exp(-self.log_variance(log_snr).to(log_snr))
 
 
-class ImportanceTimes:
+class ImportanceTimes(nn.Module):
     """t drawn in proportion to the root mean square of the losses seen near it, and the losses corrected for that.
 
     Nichol and Dhariwal 2021 (2102.09672, section 3.3): less variance, the same expectation. [0, 1] is cut into `bins`,
-    each with a running mean of L^2 of the given decay; a share `floor` of the draws stays uniform. Its state is for
-    training only.
+    each with a running mean of L^2 of the given decay; a share `floor` of the draws stays uniform. It is a module for
+    the sake of its state, which a training run keeps.
     """
 
+    squares: Tensor
+    """Running mean of L^2 of each bin, float64, NaN where none was seen."""
+
     def __init__(self, bins: int = 100, decay: float = 0.9, floor: float = 0.1) -> None:
+        super().__init__()
         if bins < 1 or not 0 <= decay < 1 or not 0 < floor <= 1:
             raise ValueError(f"bins {bins} must be at least 1, decay {decay} in [0, 1) and floor {floor} in (0, 1]")
         self.decay, self.floor = decay, floor
-        self.squares = torch.full((bins,), math.nan, dtype=torch.float64)
-        """Running mean of L^2 of each bin, NaN where none was seen."""
+        self.register_buffer("squares", torch.full((bins,), math.nan, dtype=torch.float64))
 
     @property
     def shares(self) -> Tensor:
@@ -74,7 +82,7 @@ class ImportanceTimes:
         bins = len(self.squares)
         return (t.detach().cpu().double() * bins).ceil().long().clamp(1, bins) - 1
 
-    def __call__(self, u: Tensor, schedule: NoiseSchedule) -> Tensor:
+    def forward(self, u: Tensor, schedule: NoiseSchedule) -> Tensor:
         """t in (0, 1] (B,) float64 for u uniform in [0, 1)."""
         ends = torch.cat([torch.zeros(1, dtype=torch.float64), self.shares.cumsum(0)])
         place = (1 - u.detach().cpu().double()) * ends[-1]

@@ -8,8 +8,20 @@ conditions it ties the noise to the condition, which sampling knows nothing of.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
+
+from multidiff.core.method import Method
+
+Coupling = Callable[[Tensor, Tensor], Tensor]
+"""(x0 (B, *event), noise (B, *event)) -> the order (B,) of the noise: noise[order] goes with x0."""
+
+
+def independent() -> Coupling:
+    """As drawn."""
+    return lambda x0, noise: torch.arange(len(x0), device=noise.device)
 
 
 def optimal_transport(x0: Tensor, noise: Tensor, tolerance: float = 1e-3) -> Tensor:
@@ -58,3 +70,15 @@ def _bid(gain: Tensor, prices: Tensor, epsilon: float) -> Tensor:
         prices[won], owner[won] = best[won], winner[won]
         free = torch.cat([free[~torch.isin(free, winner[won])], losers])
     return owner
+
+
+def _optimal_transport(tolerance: float = 1e-3) -> Coupling:
+    if not 0 < tolerance < 1:
+        raise ValueError(f"tolerance {tolerance} must lie between 0 and 1")
+    return lambda x0, noise: optimal_transport(x0, noise, tolerance)
+
+
+COUPLINGS: dict[str, Method] = {
+    "independent": Method(independent, "noise drawn for itself", "Ho et al. 2020, 2006.11239"),
+    "optimal-transport": Method(_optimal_transport, "least distance in the batch", "Pooladian et al. 2023, 2304.14772"),
+}

@@ -32,7 +32,7 @@ def state(training: Training) -> dict[str, Tensor]:
     for group, module in training.groups.items():
         tensors |= {f"weights/{group}/{name}": tensor for name, tensor in named(module).items()}
         tensors |= {f"ema/{group}/{name}": tensor for name, tensor in training.ema[group].averages.items()}
-        slots = training.optimizers[group].state
+        slots = training.optimizers[group].state if group in training.optimizers else {}
         tensors |= {
             f"optimizer/{group}/{name}/{slot}": value
             for name, parameter in module.named_parameters()
@@ -69,8 +69,8 @@ def load(path: Path, training: Training) -> dict[str, Any]:
     if info.get("format") != FORMAT:
         raise ModelError(f"{path}: training state of format {info.get('format')}, this version reads {FORMAT}")
     for group, module in training.groups.items():
-        slots = training.optimizers[group].state
         for name, parameter in module.named_parameters():
+            slots = training.optimizers[group].state
             prefix = f"optimizer/{group}/{name}/"
             # Moments keep the parameter's memory layout, which the fused optimiser relies on.
             slots[parameter] = {

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from multidiff.core import EMA
 from multidiff.errors import InputError, MultidiffError
-from multidiff.modality import Objective
+from multidiff.modality import Objective, Paced
 from multidiff.recipe import TrainSpec
 from multidiff.train.pack import Rows
 from multidiff.weights import choose_device
@@ -115,7 +115,11 @@ class Training:
             synchronize(module, accelerator)
             if spec.compile:
                 module.compile()
-        self.optimizers = {name: optimizer(module, spec) for name, module in self.groups.items()}
+        self.optimizers = {
+            name: optimizer(module, spec)
+            for name, module in self.groups.items()
+            if any(True for _ in module.parameters())
+        }
         self.ema = {name: EMA(module, spec.ema) for name, module in self.groups.items()}
         self.step = 0
 
@@ -168,6 +172,8 @@ class Training:
         seed = stream(spec.seed, self.step, part, rank)
         seed_dropout(seed, self.accelerator.device)
         generator = torch.Generator().manual_seed(seed)
+        if isinstance(self.objective, Paced):
+            self.objective.progress = self.step / spec.steps
         yield from self.objective.losses(rows.take(chosen, self.accelerator.device), generator)
 
     def _update(self, group: str, lr: float) -> Tensor:

@@ -31,22 +31,34 @@ class DenoiserObjective:
             raise ModelError(f"{model.name}: has no network to train; set train.objective to its codec objective")
         recipe = model.recipe
         self.modality, self.codec, self.data = model.modality, model.codec, recipe.data
-        self.groups: Mapping[str, nn.Module] = {"network": model.network}
         self.denoiser = model.denoiser()
-        weighting = recipe.diffusion.loss.make(core.LOSSES)
-        self.loss = core.DiffusionLoss(weighting, recipe.diffusion.times.make(core.TIMES))
-        self.loss_at = core.DiffusionLoss(weighting, lambda t, schedule: t)
+        diffusion = recipe.diffusion
+        self.weighting, times = diffusion.loss.make(core.LOSSES), diffusion.times.make(core.TIMES)
+        self.loss = core.DiffusionLoss(self.weighting, times, diffusion.huber)
+        # A weighting that learns would make figures of different steps incomparable.
+        fixed = core.make(core.LOSSES, "simple") if isinstance(self.weighting, nn.Module) else self.weighting
+        self.loss_at = core.DiffusionLoss(fixed, lambda t, schedule: t, diffusion.huber)
+        self.coupling = diffusion.coupling.make(core.COUPLINGS)
+        learning = {"weighting": self.weighting, "times": times}
+        self.groups: Mapping[str, nn.Module] = {
+            "network": model.network,
+            **{name: part for name, part in learning.items() if isinstance(part, nn.Module)},
+        }
         self.drop = recipe.text.drop
         self.tokens, self.tokens_mask = pack.tokens.to(model.device), pack.tokens_mask.to(model.device)
 
     def losses(self, rows: dict[str, Tensor], generator: torch.Generator) -> Iterator[tuple[str, Tensor]]:
-        """One ("network", mean loss)."""
+        """("network", mean loss), and the weighting's own where it learns."""
         batch, caption = self._batch(rows, generator)
         kept = torch.rand(len(caption), generator=generator) >= self.drop
         u = core.stratified(len(caption), generator)
         condition = self._condition(batch, caption * kept.to(caption.device))
-        losses, _ = self.loss(self.denoiser, batch.x0, noise_like(batch.x0, generator), u, condition, batch.weight)
+        noise = noise_like(batch.x0, generator)
+        noise = noise[self.coupling(batch.x0, noise)]
+        losses, log_snr = self.loss(self.denoiser, batch.x0, noise, u, condition, batch.weight)
         yield "network", losses.mean()
+        if isinstance(self.weighting, core.Uncertainty):
+            yield "weighting", self.weighting.own_loss(losses, log_snr).mean()
 
     @torch.no_grad()
     def validate(self, rows: dict[str, Tensor], generator: torch.Generator) -> dict[str, float]:

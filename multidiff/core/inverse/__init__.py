@@ -2,19 +2,26 @@
 
 from multidiff.core.inverse.completion import KNOWN_STREAM, Replacement, repaint_times
 from multidiff.core.inverse.editing import ddim_inversion, inversion_edit, sdedit, slerp
+from multidiff.core.inverse.methods import COMPLETIONS, EDITINGS, Completion, Edit, Editing, Plan
 from multidiff.core.inverse.operators import OPERATORS, Operator
 from multidiff.core.inverse.posterior import DPS, MMPS, Measurement, PiGDM, ReconstructionGuidance
 from multidiff.core.inverse.windows import Loop, Windows, continuation
 
 __all__ = [
+    "COMPLETIONS",
     "DPS",
+    "EDITINGS",
     "KNOWN_STREAM",
     "MMPS",
     "OPERATORS",
+    "Completion",
+    "Edit",
+    "Editing",
     "Loop",
     "Measurement",
     "Operator",
     "PiGDM",
+    "Plan",
     "ReconstructionGuidance",
     "Replacement",
     "Windows",

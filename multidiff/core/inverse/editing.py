@@ -105,14 +105,15 @@ def inversion_edit(
     strength: float,
     source: Condition = None,
     condition: Condition = None,
+    inverted: Denoiser | None = None,
 ) -> Iterator[State]:
     """States of an edit that keeps what the conditions share: inverted under `source`, sampled under `condition`.
 
     As `sdedit`, with the noise that belongs to x0 in the place of a random one. With source = condition and DDIM it
-    returns x0.
+    returns x0. `inverted`: the denoiser that inverts, where it is another one: one without guidance.
     """
     rest = _last_steps(times, strength)
-    start = ddim_inversion(denoiser, rest, x0, source)
+    start = ddim_inversion(inverted or denoiser, rest, x0, source)
     return states(denoiser, sampler, rest, noise, condition, start)
 
 

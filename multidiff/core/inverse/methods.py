@@ -1,0 +1,133 @@
+"""Inverse tasks by the names of the literature: how a known region is met, and how what is given is edited."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from multidiff.core.denoiser import Condition, Denoiser
+from multidiff.core.inverse.completion import Replacement, repaint_times
+from multidiff.core.inverse.editing import inversion_edit, sdedit
+from multidiff.core.inverse.operators import masked
+from multidiff.core.inverse.posterior import DPS, MMPS, Measurement, PiGDM, ReconstructionGuidance
+from multidiff.core.method import Method
+from multidiff.core.noise import Noise
+from multidiff.core.samplers.step import Sampler, State
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run does: the denoiser and what it is told, the sampler, the grid of times (N + 1,)."""
+
+    denoiser: Denoiser
+    sampler: Sampler
+    times: Tensor
+    condition: Mapping[str, Tensor]
+
+
+Completion = Callable[[Plan, Tensor, Tensor], Plan]
+"""(plan, known (B, *event), mask, 1 where known, broadcastable to it) -> the plan that meets what is known."""
+
+
+def trained() -> Completion:
+    """The denoiser is told what is known, as a network trained with masks was (`denoiser.keep_known`)."""
+    return lambda plan, known, mask: replace(plan, condition={**plan.condition, "known": known, "mask": mask})
+
+
+def replacement() -> Completion:
+    """`Replacement`."""
+    return lambda plan, known, mask: replace(plan, sampler=Replacement(plan.sampler, known, mask))
+
+
+def repaint(jump: int = 10, repeats: int = 10) -> Completion:
+    """`Replacement` along `repaint_times`."""
+    if jump < 1 or repeats < 1:
+        raise ValueError(f"jump {jump} and repeats {repeats} must be at least 1")
+    return lambda plan, known, mask: replace(
+        plan, sampler=Replacement(plan.sampler, known, mask), times=repaint_times(plan.times, jump, repeats)
+    )
+
+
+def _measured(known: Tensor, mask: Tensor, std: float) -> Measurement:
+    operator = masked(mask)
+    return Measurement(operator, operator(known), std)
+
+
+def reconstruction_guidance(scale: float = 1.0, std: float = 0.0) -> Completion:
+    """`ReconstructionGuidance`, the known region measured with noise of `std`."""
+    return lambda plan, known, mask: replace(
+        plan, denoiser=ReconstructionGuidance(plan.denoiser, _measured(known, mask, std), scale)
+    )
+
+
+def pigdm(std: float = 0.0, data_std: float = 1.0, iterations: int = 20) -> Completion:
+    """`PiGDM`, the known region measured with noise of `std`."""
+    return lambda plan, known, mask: replace(
+        plan, denoiser=PiGDM(plan.denoiser, _measured(known, mask, std), iterations, data_std)
+    )
+
+
+def mmps(std: float = 0.0, iterations: int = 5) -> Completion:
+    """`MMPS`, the known region measured with noise of `std`."""
+    return lambda plan, known, mask: replace(
+        plan, denoiser=MMPS(plan.denoiser, _measured(known, mask, std), iterations)
+    )
+
+
+def dps(scale: float = 1.0, std: float = 0.0) -> Completion:
+    """`DPS`, the known region measured with noise of `std`."""
+    return lambda plan, known, mask: replace(plan, sampler=DPS(plan.sampler, _measured(known, mask, std), scale))
+
+
+@dataclass(frozen=True)
+class Edit:
+    """What is edited: x0 (B, *event), by its share `strength` in (0, 1] of the path. `plain` is the denoiser without
+    guidance and `source` the condition that describes x0: what inversion needs."""
+
+    x0: Tensor
+    strength: float
+    plain: Denoiser
+    source: Condition
+
+
+Editing = Callable[[Plan, Noise, Edit], Iterator[State]]
+
+
+def _sdedit() -> Editing:
+    return lambda plan, noise, edit: sdedit(
+        plan.denoiser, plan.sampler, plan.times, noise, edit.x0, edit.strength, plan.condition
+    )
+
+
+def _inversion() -> Editing:
+    return lambda plan, noise, edit: inversion_edit(
+        plan.denoiser,
+        plan.sampler,
+        plan.times,
+        noise,
+        edit.x0,
+        edit.strength,
+        edit.source,
+        plan.condition,
+        edit.plain,
+    )
+
+
+COMPLETIONS: dict[str, Method] = {
+    "trained": Method(trained, "told to a network that was trained with masks", "Saharia et al. 2022, 2111.05826"),
+    "replacement": Method(replacement, "known region diffused, put in its place", "Song et al. 2021, 2011.13456"),
+    "repaint": Method(repaint, "replacement, going back and forth", "Lugmayr et al. 2022, 2201.09865"),
+    "reconstruction-guidance": Method(
+        reconstruction_guidance, "gradient of the misfit of x0", "Ho et al. 2022, 2204.03458"
+    ),
+    "dps": Method(dps, "gradient of the misfit after every step", "Chung et al. 2023, 2209.14687"),
+    "pigdm": Method(pigdm, "pseudo-inverse of the misfit", "Song et al. 2023, ICLR"),
+    "mmps": Method(mmps, "posterior covariance from the denoiser's Jacobian", "Rozet et al. 2024, 2405.13712"),
+}
+
+EDITINGS: dict[str, Method] = {
+    "sdedit": Method(_sdedit, "noised part of the way, sampled from there", "Meng et al. 2022, 2108.01073"),
+    "inversion": Method(_inversion, "exact DDIM inversion, sampled from there", "Pan et al. 2023, 2309.04907"),
+}

@@ -1,0 +1,107 @@
+"""Every method of the core is reached from a model by its name in the literature, on every medium."""
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from multidiff.core import COMPLETIONS, EDITINGS, GUIDANCE
+from multidiff.errors import InputError, ModelError
+from multidiff.model import Model
+from tests.tiny import RECIPES, TASKS, Words, given, tiny_model, values
+
+ASKED = {
+    "classifier-free": "classifier-free:rescale=0.5,start=-3,end=3",
+    "apg": "apg:eta=0.5,radius=2",
+    "composed": "composed:prompts={rain: 0.5, wind: -0.5}",
+    "autoguidance": "autoguidance:weak=weaker",
+}
+UNSERVED = {"classifier"}
+"""Needs a classifier of noisy media, which a model does not hold."""
+STEPS = 3
+
+
+@cache
+def build(codec: Path, medium: str) -> Model:
+    model = tiny_model(medium, codec)
+    model.text = Words()
+    weaker = tiny_model(medium, codec, "train.seed=1")
+    for parameter in weaker.network.parameters():
+        parameter.data.mul_(0.5)
+    model.others = {"weaker": weaker, "other": tiny_model(medium, codec, "diffusion.schedule=flow")}.__getitem__
+    return model
+
+
+def sampled(model: Model, method: str, scale: float = 0.5) -> np.ndarray:
+    (made,) = model.sample("a dog", steps=STEPS, guidance=scale, guidance_method=method)
+    return values(made)
+
+
+@pytest.mark.parametrize("medium", RECIPES)
+def test_every_guidance_changes_what_is_sampled(tiny_codec: Path, medium: str) -> None:
+    model = build(tiny_codec, medium)
+    plain = sampled(model, "classifier-free", 1.0)
+    seen = [plain]
+    for name in GUIDANCE.keys() - UNSERVED:
+        made = sampled(model, ASKED.get(name, name))
+        assert np.isfinite(made).all(), name
+        assert not any(np.array_equal(made, other) for other in seen), name
+        seen.append(made)
+
+
+@pytest.mark.parametrize(
+    ("method", "scale", "fault"),
+    [
+        ("apgg", 2.0, "did you mean 'apg'"),
+        ("apg:etaa=1", 2.0, "unknown option 'etaa', did you mean 'eta'"),
+        ("apg:eta", 2.0, "name:option=value"),
+        ("apg:eta=[1", 2.0, "name:option=value"),
+        ("cfg++", 2.0, "between 0 and 1"),
+        ("composed", 2.0, "prompts"),
+        ("autoguidance:weak=other", 2.0, "diffusion.schedule"),
+        ("classifier:model=it", 2.0, "no classifier"),
+    ],
+)
+def test_impossible_guidance_is_one_clear_error(tiny_codec: Path, method: str, scale: float, fault: str) -> None:
+    with pytest.raises(InputError, match=fault):
+        sampled(build(tiny_codec, "points"), method, scale)
+
+
+def test_a_model_that_knows_no_others_cannot_be_guided_by_one(tiny_codec: Path) -> None:
+    model = tiny_model("points", tiny_codec)
+    model.text = Words()
+    with pytest.raises(ModelError, match="knows no other models"):
+        sampled(model, "autoguidance:weak=weaker")
+
+
+@pytest.mark.parametrize(("medium", "task"), [(medium, task) for medium in RECIPES for task in TASKS[medium]])
+def test_every_completion_keeps_what_is_given(tiny_codec: Path, medium: str, task: str) -> None:
+    model, whole = build(tiny_codec, medium), given(medium)
+    seen: list[np.ndarray] = []
+    for name in COMPLETIONS:
+        asked = {"steps": STEPS, "guidance": 1.5, "completion": name, **TASKS[medium][task]}
+        made = values(model.complete(whole, task, prompt="a dog", **asked)[0])
+        assert np.isfinite(made).all(), name
+        assert not any(np.array_equal(made, other) for other in seen), name
+        kept = {"audio": (slice(None), slice(0, 1700)), "video": slice(0, 1), "points": slice(0, 40)}[medium]
+        np.testing.assert_array_equal(made[kept], values(whole)[kept], err_msg=name)
+        seen.append(made)
+
+
+@pytest.mark.parametrize("medium", RECIPES)
+def test_every_editing_starts_from_what_is_given(tiny_codec: Path, medium: str) -> None:
+    model, whole = build(tiny_codec, medium), given(medium)
+    for name in EDITINGS:
+        asked = {"steps": 4, "guidance": 1.0, "sampler": "ddim", "editing": name}
+        edits = [values(model.edit(whole, "a dog", strength=s, **asked)[0]) for s in (0.25, 1.0)]
+        assert np.isfinite(edits).all(), name
+        assert not np.array_equal(*edits), name
+
+
+def test_an_inversion_under_its_own_prompt_returns_what_was_given(tiny_codec: Path) -> None:
+    model, cloud = build(tiny_codec, "points"), given("points")
+    asked = {"steps": 30, "guidance": 1.0, "sampler": "ddim", "strength": 0.5}
+    (same,) = model.edit(cloud, "a dog", editing="inversion", source="a dog", **asked)
+    (other,) = model.edit(cloud, "a dog", editing="inversion", source="rain", **asked)
+    assert np.abs(values(same) - values(cloud)).max() < 1e-2 < np.abs(values(other) - values(cloud)).max()
