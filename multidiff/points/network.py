@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 
 import torch
+import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
@@ -70,9 +71,12 @@ class PointNetwork(nn.Module):
             TEXT_DIM,
         )
         self.norm = nn.LayerNorm(spec.dim)
+        # Where almost nothing can be predicted, in nearly clean points, the output must be able to fall silent.
+        self.modulation = nn.Linear(spec.condition_dim, 2 * spec.dim)
         self.output = nn.Linear(spec.dim, 3)
-        nn.init.zeros_(self.output.weight)
-        nn.init.zeros_(self.output.bias)
+        for layer in (self.modulation, self.output):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
 
     def features(self, x: Tensor, mask: Tensor) -> Tensor:
         """Coordinates, their Fourier features from a period of 4 units down, and the flag: (B, N, F)."""
@@ -90,7 +94,8 @@ class PointNetwork(nn.Module):
         # Which octaves carry a signal depends on the noise level, and what a point says on whether it is known.
         normed, gate = self.mix_norm(h, level)
         h = self.transformer(h + gate * self.mix(normed), level, tokens, tokens_mask)
-        return self.output(self.norm(h))
+        scale, shift = self.modulation(F.silu(level))[:, None, :].chunk(2, dim=-1)
+        return self.output(self.norm(h) * (1 + scale) + shift)
 
 
 def _mean(tokens: Tensor, mask: Tensor | None) -> Tensor:
