@@ -120,6 +120,13 @@ class Objective(Protocol):
     def validate(self, rows: dict[str, Tensor], generator: torch.Generator) -> dict[str, float]: ...
 
 
+@runtime_checkable
+class Paced(Protocol):
+    """An objective that changes as training goes on: the loop sets the share that is done before each step."""
+
+    progress: float
+
+
 class Modality(Protocol):
     """One medium, as seen from above."""
 

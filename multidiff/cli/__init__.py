@@ -22,6 +22,7 @@ COMMANDS = {
     "edit": "Change a file towards a prompt.",
     "inspect": "What a media file, sidecar, model or recipe holds.",
     "train": "Train a recipe on your own files.",
+    "distill": "Teach a model to sample in few steps.",
     "eval": "Measure a model against real files.",
     "data": "Make, pack and check data sets.",
     "bench": "Measure samplers against theory and peers.",

@@ -26,6 +26,7 @@ from multidiff.model import Model
 from multidiff.recipe import Recipe
 from multidiff.recipe import load as load_recipe
 from multidiff.train import card, checkpoint, folder, pack
+from multidiff.train.distill import DistillationObjective
 from multidiff.train.folder import STATE
 from multidiff.train.log import Log, read
 from multidiff.train.loop import Training, accelerator_for, agreed
@@ -81,13 +82,15 @@ def rows(data: Pack, recipe: Recipe) -> tuple[Rows, Rows]:
 
 
 def objective(built: Model, data: Pack) -> Objective:
-    """What `train.objective` names: the denoiser, or one of the medium's own. Raises InputError."""
+    """What `train.objective` names: the denoiser, its distillation, or one of the medium's own. Raises InputError."""
     recipe, name = built.recipe, built.recipe.train.objective
     if name == "denoiser":
         return DenoiserObjective(built, data)
+    if name == "distillation":
+        return DistillationObjective(built, data)
     known = built.modality.objectives(built.codec, recipe.data)
     if name not in known:
-        names = ", ".join(["denoiser", *known])
+        names = ", ".join(["denoiser", "distillation", *known])
         raise InputError(f"train.objective: {recipe.modality} has no objective '{name}'; known: {names}")
     return known[name]
 
@@ -164,7 +167,7 @@ def loop(run: Run, target: Path, before: float, max_minutes: float | None, conso
             progress.update(task, completed=record.step, loss=" ".join(f"{v:.4f}" for v in record.losses.values()))
             if due(spec.validate_every):
                 validate()
-            if main and spec.sample_every and due(spec.sample_every) and spec.objective == "denoiser":
+            if main and spec.sample_every and due(spec.sample_every) and spec.of_denoiser:
                 run.pictures(files.folder(target / "samples"))
             if due(spec.checkpoint_every):
                 run.save(target, elapsed())

@@ -1,31 +1,40 @@
 """Students of an exact teacher in the plane come near its law in few steps, where its own few steps do not."""
 
+import copy
+from functools import cache
+
 import pytest
 import torch
 from torch import nn
 
 from multidiff.core import (
+    DISTILLATIONS,
     GRIDS,
     LOSSES,
     PARAMETERIZATIONS,
     SAMPLERS,
     TIMES,
+    ClassifierFree,
     DiffusionLoss,
     Estimate,
+    Lesson,
     NetworkDenoiser,
     make,
     sample,
     stratified,
 )
-from multidiff.core.distill import DISTILLATIONS
 from tests.core.exact import CheapNoise, ExactNetwork, mixture, schedule
 from tests.core.laws import drawn, energy_distance
 
 FLOW = schedule("flow")
 TEACHER = mixture(FLOW)
-DDIM = make(SAMPLERS, "ddim")
-FOUR = make(GRIDS, "trailing")(FLOW, 4)
+FLOAT32 = type(TEACHER)(FLOW, TEACHER.means.float(), TEACHER.stds.float(), TEACHER.weights.float())
 TRUTH = drawn(TEACHER, 2000, seed=1)
+PLAIN = DiffusionLoss(make(LOSSES, "simple"), make(TIMES, "uniform"))
+
+
+def grid(steps):
+    return make(GRIDS, "trailing")(FLOW, steps)
 
 
 class Net(nn.Module):
@@ -38,85 +47,92 @@ class Net(nn.Module):
         return self.layers(torch.cat([x, place.sin(), place.cos()], dim=1))
 
 
-def trained(objective, steps, rate=1.5e-2):
-    """A student of float32 that predicts the flow."""
-    torch.manual_seed(0)
+def denoiser(network):
+    return NetworkDenoiser(network, FLOW, make(PARAMETERIZATIONS, "flow"))
+
+
+def optimised(nets, losses, steps, rate):
+    """`losses(step, x0, draw, u)` yields (name in nets, loss); Adam for each net."""
     generator = torch.Generator().manual_seed(0)
-    net = Net()
-    student = NetworkDenoiser(net, FLOW, make(PARAMETERIZATIONS, "flow"))
-    optimiser = torch.optim.Adam(net.parameters(), rate)
-    decay = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, steps)
+    optimisers = {name: torch.optim.Adam(net.parameters(), rate) for name, net in nets.items()}
+    decays = [torch.optim.lr_scheduler.LinearLR(o, 1.0, 0.01, steps) for o in optimisers.values()]
     data = drawn(TEACHER, 200 * 256, seed=2).float()
-    for _ in range(steps):
+    for step in range(steps):
         x0 = data[torch.randint(len(data), (256,), generator=generator)]
-        noise = torch.randn(256, 2, generator=generator)
-        loss, _ = objective(student, x0, noise, stratified(256, generator))
-        optimiser.zero_grad()
-        loss.mean().backward()
-        optimiser.step()
-        decay.step()
-    return student
+        for name, loss in losses(
+            step, x0, lambda stream=0: torch.randn(256, 2, generator=generator), stratified(256, generator)
+        ):
+            optimisers[name].zero_grad()
+            loss.mean().backward()
+            optimisers[name].step()
+        for decay in decays:
+            decay.step()
 
 
-def by_ddim(denoiser, times, dtype=torch.float32):
-    return sample(denoiser, DDIM, times, lambda step, stream=0: CheapNoise((2000, 2))(step).to(dtype))
+@cache
+def pretrained():
+    """The network that students begin with: the flow of the data, roughly learnt."""
+    torch.manual_seed(0)
+    net = Net()
+
+    def losses(step, x0, draw, u):
+        yield "network", PLAIN(denoiser(net), x0, draw(), u)[0]
+
+    optimised({"network": net}, losses, 300, 1e-2)
+    return net
 
 
-@torch.no_grad()
-def by_consistency(student, times):
-    """Estimate, then noise again to the next level (Song et al. 2023, algorithm 1)."""
+def trained(method, steps, rate=1e-2, student_steps=4):
+    nets = {"network": copy.deepcopy(pretrained())}
+    if method.critic:
+        nets["critic"] = copy.deepcopy(pretrained())
+    roles = {name: denoiser(net) for name, net in nets.items()}
+
+    def losses(step, x0, draw, u):
+        student, critic = roles["network"], roles.get("critic")
+        lesson = Lesson(student, FLOAT32, PLAIN, grid, student_steps, critic, step / steps)
+        return method.losses(lesson, x0, draw, u)
+
+    optimised(nets, losses, steps, rate)
+    return roles["network"]
+
+
+def error(of, sampler, steps, dtype=torch.float32):
+    """Energy distance of samples to exact ones."""
     noise = CheapNoise((2000, 2))
-    x = noise(0).float()
-    for i in range(len(times) - 1):
-        x0 = student(x, times[i].expand(2000)).x0
-        x = FLOW.diffuse(x0, noise(i + 1).float(), times[i + 1].expand(2000))
-    return x
-
-
-def make_objective(name, options):
-    return make(DISTILLATIONS, name, options)
+    made = sample(of, make(SAMPLERS, sampler), grid(steps), lambda step, stream=0: noise(step, stream).to(dtype))
+    return energy_distance(TRUTH, made)
 
 
 def test_the_teachers_own_few_steps_are_far_from_its_law():
-    many = make(GRIDS, "trailing")(FLOW, 32)
-    assert energy_distance(TRUTH, by_ddim(TEACHER, SINGLE, torch.float64)) > 0.5
-    assert energy_distance(TRUTH, by_ddim(TEACHER, FOUR, torch.float64)) > 0.025
-    assert energy_distance(TRUTH, by_ddim(TEACHER, many, torch.float64)) < 0.003
+    assert error(TEACHER, "ddim", 1, torch.float64) > 0.5
+    assert error(TEACHER, "ddim", 4, torch.float64) > 0.025
+    assert error(TEACHER, "ddim", 32, torch.float64) < 0.003
 
 
-def test_a_progressive_student_takes_four_steps_for_the_teachers_thirty_two():
-    options = {"teacher": TEACHER32, "times": FOUR, "weighting": make(LOSSES, "edm"), "substeps": 8}
-    student = trained(make_objective("progressive", options), 600)
-    assert energy_distance(TRUTH, by_ddim(student, FOUR)) < 0.005
+@pytest.mark.parametrize(
+    ("name", "options", "steps", "four", "one"),
+    [
+        ("progressive", {}, 400, 0.003, None),
+        ("consistency", {}, 400, 0.003, 0.003),
+        ("lcm", {}, 600, 0.015, 0.015),
+        ("consistency-training", {}, 800, 0.015, 0.03),
+        ("reflow", {"teacher_steps": 8}, 300, 0.003, 0.02),
+    ],
+)
+def test_a_students_few_steps_reach_the_data(name, options, steps, four, one):
+    method = make(DISTILLATIONS, name, options)
+    student = trained(method, steps)
+    assert error(student, method.sampler, 4) < four
+    if one:
+        assert error(student, method.sampler, 1) < one
 
 
-def test_reflow_makes_paths_straight_enough_for_four_steps():
-    loss = DiffusionLoss(make(LOSSES, "simple"), make(TIMES, "uniform"))
-    options = {"teacher": TEACHER32, "sampler": make(SAMPLERS, "dpm++2m"), "times": make(GRIDS, "trailing")(FLOW, 8)}
-    student = trained(make_objective("reflow", {**options, "loss": loss}), 400)
-    assert energy_distance(TRUTH, by_ddim(student, FOUR)) < 0.01
-
-
-SINGLE = torch.tensor([1.0, 0.0], dtype=torch.float64)
-
-
-def test_a_consistency_student_needs_one_step_and_four_are_no_worse():
-    options = {"times": FOUR, "teacher": TEACHER32, "substeps": 8}
-    student = trained(make_objective("consistency", options), 600)
-    assert energy_distance(TRUTH, by_consistency(student, FOUR)) < 0.01
-    assert energy_distance(TRUTH, by_consistency(student, SINGLE)) < 0.01
-
-
-def test_consistency_training_without_a_teacher_makes_a_coarse_one_step_student():
-    student = trained(make_objective("consistency-training", {"times": make(GRIDS, "trailing")(FLOW, 12)}), 600)
-    assert energy_distance(TRUTH, by_consistency(student, SINGLE)) < 0.1
-
-
-def float32(d):
-    return type(d)(d.schedule, d.means.float(), d.stds.float(), d.weights.float())
-
-
-TEACHER32 = float32(TEACHER)
+@pytest.mark.parametrize(("student_steps", "bound"), [(1, 0.02), (4, 0.02)])
+def test_distribution_matching_reaches_the_teachers_law_in_the_steps_it_is_for(student_steps, bound):
+    method = make(DISTILLATIONS, "dmd", {"critic_steps": 2})
+    student = trained(method, 400, 2e-3, student_steps)
+    assert error(student, method.sampler, student_steps) < bound
 
 
 class Told:
@@ -133,45 +149,60 @@ def exact_student():
     return NetworkDenoiser(ExactNetwork(TEACHER, parameterization), FLOW, parameterization)
 
 
-def batch(count=64):
-    noise = CheapNoise((count, 2))
-    return drawn(TEACHER, count), noise(0), torch.arange(count, dtype=torch.float64) / count
+def losses_of(name, options=None, student=None, teacher=TEACHER, critic=None, steps=4, condition=None, weight=None):
+    """(group, loss (64,)) of one step."""
+    noise, count = CheapNoise((64, 2)), iter(range(100))
+    lesson = Lesson(student or exact_student(), teacher, PLAIN, grid, steps, critic)
+    u = torch.arange(64, dtype=torch.float64) / 64
+    method = make(DISTILLATIONS, name, options)
+    return list(method.losses(lesson, drawn(TEACHER, 64), lambda stream=0: noise(next(count)), u, condition, weight))
 
 
 def test_the_progressive_target_of_one_substep_is_the_teachers_own_estimate():
-    options = {"teacher": TEACHER, "times": FOUR, "weighting": make(LOSSES, "edm"), "substeps": 1}
-    loss, log_snr = make_objective("progressive", options)(exact_student(), *batch())
+    [(group, loss)] = losses_of("progressive", {"substeps": 1})
+    assert group == "network"
+    assert loss.shape == (64,)
     assert float(loss.max()) < 1e-12
-    assert log_snr.shape == (64,)
-    two, _ = make_objective("progressive", {**options, "substeps": 2})(exact_student(), *batch())
+    [(_, two)] = losses_of("progressive", {"substeps": 2})
     assert float(two.mean()) > 1e-3
 
 
 def test_guidance_is_folded_into_the_target():
-    null, condition = {"answer": torch.zeros(1, 1).double()}, {"answer": torch.ones(64, 1).double()}
-    options = {"teacher": Told(), "times": torch.tensor([1.0, 0.0]), "scale": 3.0, "null": null}
-    x0, noise, _ = batch()
-    objective = make_objective("lcm", options)
-    network = NetworkDenoiser(lambda x, log_snr, c: x - 3.0, FLOW, make(PARAMETERIZATIONS, "flow"))
+    teacher = ClassifierFree(Told(), 3.0, {"answer": torch.zeros(1, 1).double()})
     # At t = 1 the flow x - x0 = x - 3 is right: the guided teacher goes to 0 + 3 (1 - 0).
-    loss, _ = objective(network, x0, noise, torch.zeros(64, dtype=torch.float64), condition)
+    student = denoiser(lambda x, log_snr, c: x - 3.0)
+    [(_, loss)] = losses_of(
+        "consistency", {}, student, teacher, steps=1, condition={"answer": torch.ones(64, 1).double()}
+    )
     assert float(loss.max()) < 1e-6
+
+
+def test_where_critic_and_teacher_agree_distribution_matching_is_content():
+    *critics, (group, loss) = losses_of("dmd", {"critic_steps": 3}, critic=exact_student())
+    assert [name for name, _ in critics] == ["critic"] * 3
+    assert group == "network"
+    assert float(loss.abs().max()) < 1e-20
 
 
 def test_known_elements_and_weightless_ones_are_left_out():
     condition = {"mask": torch.tensor([[1.0, 0.0]]).double(), "known": torch.zeros(64, 2).double()}
     weight = torch.tensor([[1.0, 0.0]]).double()
-    for name in ("progressive", "consistency"):
-        options = {"teacher": TEACHER, "times": FOUR}
-        if name == "progressive":
-            options["weighting"] = make(LOSSES, "edm")
-        loss, _ = make_objective(name, options)(exact_student(), *batch(), condition, weight)
-        assert float(loss.abs().max()) == 0
+    for name in DISTILLATIONS:
+        for _, loss in losses_of(name, condition=condition, weight=weight, critic=exact_student()):
+            assert float(loss.abs().max()) == 0, name
+
+
+def test_levels_of_consistency_training_double_until_the_last():
+    method = make(DISTILLATIONS, "consistency-training", {"first": 10, "last": 40})
+    assert [method.levels(progress) for progress in (0, 0.3, 0.4, 0.7, 0.99)] == [10, 10, 20, 40, 40]
 
 
 def test_what_cannot_be_distilled_is_refused():
-    student = NetworkDenoiser(lambda x, log_snr, c: x, FLOW, make(PARAMETERIZATIONS, "data"))
+    data = NetworkDenoiser(lambda x, log_snr, c: x, FLOW, make(PARAMETERIZATIONS, "data"))
     with pytest.raises(ValueError, match="cannot predict data"):
-        make_objective("consistency-training", {"times": FOUR})(student, *batch())
-    with pytest.raises(ValueError, match="substeps"):
-        make_objective("progressive", {"teacher": TEACHER, "times": FOUR, "weighting": None, "substeps": 0})
+        losses_of("consistency-training", student=data)
+    with pytest.raises(ValueError, match="needs a critic"):
+        losses_of("dmd")
+    for name, options in (("progressive", {"substeps": 0}), ("consistency-training", {"first": 9, "last": 8})):
+        with pytest.raises(ValueError, match=name):
+            make(DISTILLATIONS, name, options)

@@ -1,0 +1,41 @@
+"""Reflow: the plain loss on the pairs (noise, what the teacher makes of it) instead of independent ones, so that
+paths become straight and few steps follow them. Liu et al. 2022 (2209.03003, algorithm 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from multidiff.core.denoiser import Condition
+from multidiff.core.distill.lesson import Lesson, check_count
+from multidiff.core.sample import sample
+from multidiff.core.samplers.multistep import DPMSolver
+from multidiff.core.samplers.step import Draw
+
+
+@dataclass(frozen=True)
+class Reflow:
+    """The teacher makes its pairs in `teacher_steps` of DPM-Solver++ 2M, a run for every batch; x0 is not used."""
+
+    teacher_steps: int = 16
+    sampler: ClassVar[str] = "ddim"
+    critic: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        check_count("teacher_steps", self.teacher_steps)
+
+    def losses(
+        self,
+        lesson: Lesson,
+        x0: Tensor,
+        draw: Draw,
+        u: Tensor,
+        condition: Condition = None,
+        weight: Tensor | None = None,
+    ) -> Iterator[tuple[str, Tensor]]:
+        noise, times = draw(), lesson.grid(self.teacher_steps)
+        made = sample(lesson.teacher, DPMSolver(order=2), times, lambda step, stream=0: noise, condition)
+        yield "network", lesson.loss(lesson.student, made, noise, u, condition, weight)[0]
