@@ -209,7 +209,7 @@ class Model:
         condition = {key: value.to(self.device) for key, value in condition.items()}
         times = sampling.times(denoiser.schedule)
         told = condition | self.tokens([prompt])
-        plan = core.Plan(self._guided(denoiser, sampling, times), sampling.sampler.make(core.SAMPLERS), times, told)
+        plan = core.Plan(self.guided(sampling, times), sampling.sampler.make(core.SAMPLERS), times, told)
         if known is not None:
             plan = sampling.completion.make(core.COMPLETIONS)(plan, *known)
         noise = core.SeededNoise([seed], shape, torch.float32, self.device)
@@ -231,8 +231,8 @@ class Model:
             )
         return state.x
 
-    def _guided(self, denoiser: core.Denoiser, sampling: SampleSpec, times: Tensor) -> core.Denoiser:
-        """The denoiser under the guidance that is asked for. Raises InputError where that cannot be."""
+    def guided(self, sampling: SampleSpec, times: Tensor) -> core.Denoiser:
+        """The denoiser under the guidance that is asked for, on a grid of times. Raises InputError, ModelError."""
         run = core.Guided(
             sampling.guidance,
             self.tokens([sampling.negative]),
@@ -242,7 +242,7 @@ class Model:
             model=self._weaker,
         )
         try:
-            guided: core.Denoiser = sampling.guidance_method.make(core.GUIDANCE)(denoiser, run)
+            guided: core.Denoiser = sampling.guidance_method.make(core.GUIDANCE)(self.denoiser(), run)
         except ValueError as error:
             raise InputError(f"guidance {sampling.guidance_method.name}: {error}") from None
         return guided
@@ -259,6 +259,15 @@ class Model:
             if mine != its:
                 raise ModelError(f"{name}: cannot guide {self.name}, which has another {what}")
         return other.denoiser()
+
+    def encode(self, media: Any, prompt: str = "") -> tuple[Tensor, dict[str, Tensor]]:
+        """(x0 (1, *event) in model space, the condition of its length and the prompt). Raises MediaError."""
+        self._takes(media)
+        options = self.modality.options_of(media, self.recipe.options)
+        with torch.no_grad():
+            x0 = self.codec.encode([media]).to(self.device)  # type: ignore[operator]
+        own = self.modality.extra_condition(self.codec, options, 1)
+        return x0, {key: value.to(self.device) for key, value in own.items()} | self.tokens([prompt])
 
     def _takes(self, media: Any) -> None:
         kind = self.modality.media

@@ -19,7 +19,7 @@ LAYERS = [
     {"recipe"},
     {"settings"},
     {"model", "weights", "output"},
-    {"job", "train", "evaluate", "bench"},
+    {"job", "measure", "train", "evaluate", "bench"},
     {"cli"},
 ]
 """From the floor up. A room may import rooms below it and the ground, and of its own layer what ALLOWED says."""

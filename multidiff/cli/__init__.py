@@ -23,6 +23,8 @@ COMMANDS = {
     "inspect": "What a media file, sidecar, model or recipe holds.",
     "train": "Train a recipe on your own files.",
     "distill": "Teach a model to sample in few steps.",
+    "grid": "The times of few steps that suit a model best.",
+    "score": "How usual files are for a model.",
     "eval": "Measure a model against real files.",
     "data": "Make, pack and check data sets.",
     "bench": "Measure samplers against theory and peers.",

@@ -42,6 +42,7 @@ from multidiff.core.inverse import COMPLETIONS, EDITINGS, Edit, Plan, Replacemen
 from multidiff.core.loss import LOSSES, TIMES, DiffusionLoss, by_log_snr, stratified
 from multidiff.core.method import Method, make
 from multidiff.core.noise import Noise, SeededNoise
+from multidiff.core.optimised import optimised_times
 from multidiff.core.parameterization import PARAMETERIZATIONS, Parameterization
 from multidiff.core.sample import sample, states
 from multidiff.core.samplers import SAMPLERS, Sampler, State
@@ -89,6 +90,7 @@ __all__ = [
     "expand",
     "identity",
     "make",
+    "optimised_times",
     "repaint_times",
     "sample",
     "sdedit",
