@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ from multidiff.points.media import PointCloud
 from multidiff.points.sampling import Array, local_planes
 
 COMPARED = 1024
-"""Points to which the clouds of a set are thinned before they are compared."""
+"""Points to which the clouds of a set are thinned at most before they are compared."""
 
 
 def nearest(a: Array, b: Array) -> Array:
@@ -104,15 +105,31 @@ def coverage(between: NDArray[np.float64]) -> float:
     return len(np.unique(between.argmin(axis=0))) / len(between)
 
 
-def one_nna(real: NDArray[np.float64], generated: NDArray[np.float64], between: NDArray[np.float64]) -> float:
-    """Leave-one-out accuracy of telling the two sets apart by the nearest neighbour: 0.5 is best, 1 is worst.
+def told_apart(
+    real: NDArray[np.float64], generated: NDArray[np.float64], between: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """For each cloud of both sets, whether its nearest other one is of its own set: (R + G,).
 
     real (R, R), generated (G, G) and between (R, G) distances.
     """
     whole = np.block([[real, between], [between.T, generated]])
     np.fill_diagonal(whole, np.inf)
     is_real = np.arange(len(whole)) < len(real)
-    return float((is_real[whole.argmin(axis=1)] == is_real).mean())
+    result: NDArray[np.bool_] = is_real[whole.argmin(axis=1)] == is_real
+    return result
+
+
+def one_nna(real: NDArray[np.float64], generated: NDArray[np.float64], between: NDArray[np.float64]) -> float:
+    """Leave-one-out accuracy of telling the two sets apart by the nearest neighbour: 0.5 is best, 1 is worst."""
+    return float(told_apart(real, generated, between).mean())
+
+
+def interval(values: NDArray[Any], draws: int = 2000) -> tuple[float, float]:
+    """The 95 % interval of a mean by the percentile bootstrap (Efron 1979), the same at each call."""
+    rng = np.random.default_rng(0)
+    means = [values[rng.integers(len(values), size=len(values))].mean() for _ in range(draws)]
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(low), float(high)
 
 
 def jsd(a: Sequence[Array], b: Sequence[Array], cells: int = 28) -> float:
@@ -135,16 +152,21 @@ def jsd(a: Sequence[Array], b: Sequence[Array], cells: int = 28) -> float:
 def metrics(real: Sequence[PointCloud], generated: Sequence[PointCloud]) -> dict[str, float]:
     """Set metrics (Chamfer, generation convention) of generated clouds against real ones, each normalised.
 
-    Clouds are thinned to 1024 points. Where there are at least four real clouds, `floor` values compare one half
+    Clouds are thinned to 1024 points, or as many as the smallest has; `low` and `high` are the ends of 1-NNA's 95 %
+    interval. Where there are at least four real clouds, `floor` values compare one half
     of them with the other: what a perfect model of half as many shapes would get.
     """
-    sets = [[_thinned(cloud, seed) for seed, cloud in enumerate(clouds)] for clouds in (real, generated)]
+    count = min(COMPARED, *map(len, (*real, *generated)))
+    sets = [[_thinned(cloud, count, seed) for seed, cloud in enumerate(clouds)] for clouds in (real, generated)]
     r, g = sets
     within, made, between = distances(r, r), distances(g, g), distances(r, g)
+    low, high = interval(told_apart(within, made, between))
     result = {
         "mmd_cd": mmd(between),
         "coverage_cd": coverage(between),
         "1nna_cd": one_nna(within, made, between),
+        "1nna_cd_low": low,
+        "1nna_cd_high": high,
         "jsd": jsd(r, g),
         "roughness": float(np.mean([roughness(points) for points in g])),
         "roughness_real": float(np.mean([roughness(points) for points in r])),
@@ -168,5 +190,5 @@ def _floor(within: NDArray[np.float64], splits: int = 20) -> dict[str, float]:
     return {"floor_mmd_cd": float(mean[0]), "floor_1nna_cd": float(mean[1])}
 
 
-def _thinned(cloud: PointCloud, seed: int) -> Array:
-    return cloud.normalized()[0].resample(COMPARED, seed, "random").points
+def _thinned(cloud: PointCloud, count: int, seed: int) -> Array:
+    return cloud.normalized()[0].resample(count, seed, "random").points

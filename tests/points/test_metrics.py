@@ -78,6 +78,12 @@ def test_set_metrics_agree_with_a_table_worked_by_hand() -> None:
     assert m.one_nna(real, generated, between) == pytest.approx(2 / 5)
 
 
+def test_the_interval_of_a_share_has_its_normal_width() -> None:
+    low, high = m.interval(np.arange(400) < 200)
+    assert low == pytest.approx(0.5 - 1.96 * 0.025, abs=0.005)
+    assert high == pytest.approx(0.5 + 1.96 * 0.025, abs=0.005)
+
+
 def test_jsd_is_zero_for_the_same_place_and_one_bit_apart() -> None:
     left, right = [RNG.uniform(-1, -0.5, (500, 3))], [RNG.uniform(0.5, 1, (500, 3))]
     assert m.jsd(left, left) == pytest.approx(0)
@@ -102,3 +108,4 @@ def test_metrics_know_the_same_kind_of_shapes_from_others_and_from_noisy_ones() 
     assert 0 < same["floor_mmd_cd"] < 2 * same["mmd_cd"]
     assert 0.3 < same["floor_1nna_cd"] < 0.7
     assert same["real_count"] == 8
+    assert same["1nna_cd_low"] <= same["1nna_cd"] <= same["1nna_cd_high"]

@@ -1,0 +1,66 @@
+"""A model and its students against real files: quality in few steps beside the teacher's in many.
+
+Every model makes one sample for each reference, with its caption and a seed of its own, the same for every model; the
+figures are the medium's metrics. Few held-out files tell little, so the references may be those of the training split:
+what is asked is how far students are from their teacher, not how good that is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from multidiff.dataset import SKIPPED
+from multidiff.errors import InputError
+from multidiff.modality import Example
+from multidiff.model import Model
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one model reached in so many steps."""
+
+    name: str
+    steps: int
+    metrics: dict[str, float]
+
+
+def references(model: Model, roots: tuple[str, ...], split: str, count: int) -> list[Example]:
+    """The first `count` items of a split. Raises InputError when there are fewer than four."""
+    data = model.modality.data_spec.model_validate({**model.recipe.data.model_dump(), "root": roots})
+    SKIPPED.items.clear()
+    found = list(islice(model.modality.examples(data, split), count))
+    if len(found) < 4:
+        raise InputError(f"{', '.join(roots)}: {len(found)} usable items in split '{split}', at least 4 are needed")
+    return found
+
+
+def rows(
+    runs: Sequence[tuple[str, Model, int]],
+    real: Sequence[Example],
+    progress: Callable[[int, int], None] = lambda step, steps: None,
+    **options: Any,
+) -> Iterator[Row]:
+    """A row for each (name, model, steps); `options` are the medium's. Raises InputError."""
+    for number, (name, model, steps) in enumerate(runs):
+        made = []
+        for seed, example in enumerate(real):
+            prompt = example.text if model.text.dim else ""
+            made += model.sample(prompt, seed=seed, steps=steps, **options)
+            progress(number * len(real) + seed + 1, len(runs) * len(real))
+        yield Row(name, steps, model.modality.metrics([example.media for example in real], made))
+
+
+def markdown(table: Sequence[Row]) -> Iterator[str]:
+    """The rows as lines of Markdown; figures of the references alone (their name ends in _real or begins with floor)
+    and counts, equal in every row, stand below."""
+    shared = [key for key in table[0].metrics if key.endswith(("_real", "_count")) or key.startswith("floor_")]
+    own = [key for key in table[0].metrics if key not in shared]
+    yield "| model | steps | " + " | ".join(own) + " |"
+    yield "| --- | --- |" + " --- |" * len(own)
+    for row in table:
+        yield f"| {row.name} | {row.steps} | " + " | ".join(f"{row.metrics[key]:.4g}" for key in own) + " |"
+    yield ""
+    yield ", ".join(f"{key} {table[0].metrics[key]:.4g}" for key in shared)
