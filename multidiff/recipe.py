@@ -117,6 +117,9 @@ class TrainSpec(Spec):
     weight_decay: float = Field(0.01, ge=0)
     clip: float = Field(1.0, gt=0, description="gradient norm")
     ema: float = Field(0.999, ge=0, lt=1, description="decay of the weight average")
+    power_ema: tuple[Annotated[float, Field(gt=0, lt=0.28)], ...] = Field(
+        (), description="widths of power-function averages to keep for `multidiff posthoc`, for example [0.05, 0.1]"
+    )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     seed: int = 0
     validate_every: int = Field(500, gt=0)

@@ -23,6 +23,7 @@ COMMANDS = {
     "inspect": "What a media file, sidecar, model or recipe holds.",
     "train": "Train a recipe on your own files.",
     "distill": "Teach a model to sample in few steps.",
+    "posthoc": "Average a run's weights over another length.",
     "grid": "The times of few steps that suit a model best.",
     "score": "How usual files are for a model.",
     "eval": "Measure a model against real files.",

@@ -1,6 +1,6 @@
 """Training state on disk: one safetensors file, written whole, from which a run goes on exactly where it was.
 
-Tensors: `weights/<group>/<name>` (raw, not averaged), `ema/<group>/<name>`,
+Tensors: `weights/<group>/<name>` (raw, not averaged), `ema/<group>/<name>`, `power/<group>/<std>/<name>` and
 `optimizer/<group>/<name>/<slot>`. The header holds the step and what the run adds, as JSON.
 """
 
@@ -38,6 +38,8 @@ def state(training: Training) -> dict[str, Tensor]:
             for name, parameter in module.named_parameters()
             for slot, value in slots.get(parameter, {}).items()
         }
+    for (group, std), average in training.power.items():
+        tensors |= {f"power/{group}/{std:g}/{name}": tensor for name, tensor in average.averages.items()}
     return tensors
 
 
@@ -92,6 +94,8 @@ def load(path: Path, training: Training) -> dict[str, Any]:
     training.step = info["step"]
     for group, updates in info["ema_updates"].items():
         training.ema[group].updates = updates
+    for average in training.power.values():
+        average.updates = training.step
     if info["scaler"] and training.accelerator.scaler:
         training.accelerator.scaler.load_state_dict(info["scaler"])
     return info

@@ -24,6 +24,7 @@ from accelerate.utils import broadcast
 from torch import Tensor, nn
 
 from multidiff.core import EMA
+from multidiff.core.posthoc import PowerEMA
 from multidiff.errors import InputError, MultidiffError
 from multidiff.modality import Objective, Paced
 from multidiff.recipe import TrainSpec
@@ -115,12 +116,10 @@ class Training:
             synchronize(module, accelerator)
             if spec.compile:
                 module.compile()
-        self.optimizers = {
-            name: optimizer(module, spec)
-            for name, module in self.groups.items()
-            if any(True for _ in module.parameters())
-        }
+        trained = {name: module for name, module in self.groups.items() if any(True for _ in module.parameters())}
+        self.optimizers = {name: optimizer(module, spec) for name, module in trained.items()}
         self.ema = {name: EMA(module, spec.ema) for name, module in self.groups.items()}
+        self.power = {(name, std): PowerEMA(module, std) for name, module in trained.items() for std in spec.power_ema}
         self.step = 0
 
     def steps(self, rows: Rows) -> Iterator[Record]:
@@ -191,7 +190,8 @@ class Training:
             scaler.update()
         else:
             optimizer.step()
-        self.ema[group].update(self.groups[group])
+        for average in (self.ema[group], *(kept for (name, _), kept in self.power.items() if name == group)):
+            average.update(self.groups[group])
         return norm
 
     @contextmanager

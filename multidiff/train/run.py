@@ -2,7 +2,8 @@
 
 `runs/<name>-<n>` (or `-o`) holds `recipe.yaml` (resolved), `log.csv`, `val.csv`, `samples/`, and after every
 checkpoint `model.safetensors` with the averaged weights and a model card (so that the folder is a model at any
-time) and `state.safetensors`, from which `--resume` goes on. Nothing in it is pickled.
+time) and `state.safetensors`, from which `--resume` goes on. With `train.power_ema` there is `snapshots/`, from
+which `multidiff posthoc` builds averages of other lengths. Nothing in it is pickled.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from multidiff.modality import Objective
 from multidiff.model import Model
 from multidiff.recipe import Recipe
 from multidiff.recipe import load as load_recipe
-from multidiff.train import card, checkpoint, folder, pack
+from multidiff.train import card, checkpoint, folder, pack, posthoc
 from multidiff.train.distill import DistillationObjective
 from multidiff.train.folder import STATE
 from multidiff.train.log import Log, read
@@ -62,6 +63,8 @@ class Run:
         with self.training.averaged():
             self.model.save(target, text)
         checkpoint.save(target / STATE, self.training, {"seconds": seconds})
+        if self.training.power:
+            posthoc.keep(files.folder(target / posthoc.SNAPSHOTS), self.training)
 
     def pictures(self, target: Path) -> None:
         """One sample for each of the first few validation captions, as PNG."""

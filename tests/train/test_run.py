@@ -135,5 +135,5 @@ def test_a_broken_or_foreign_state_is_named(make_recipe: Make) -> None:
 
 
 def test_an_unknown_objective_names_the_known_ones(make_recipe: Make) -> None:
-    with pytest.raises(InputError, match="known: denoiser, adversary"):
+    with pytest.raises(InputError, match="known: denoiser, distillation, adversary"):
         run.train(make_recipe(objective="vae"), device="cpu")
