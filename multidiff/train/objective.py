@@ -14,8 +14,8 @@ from multidiff.modality import Batch
 from multidiff.model import Model
 from multidiff.train.pack import Pack
 
-EDGES = tuple(-6 + 1.5 * i for i in range(9))
-"""Edges of the validation bins in log-SNR, log(alpha/sigma): where samples take shape."""
+EDGES = tuple(-6 + 11 / 8 * i for i in range(9))
+"""Edges of the validation bins in log-SNR, log(alpha/sigma): the levels that sampling visits (the grid log-snr)."""
 
 
 class DenoiserObjective:
