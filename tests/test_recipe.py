@@ -62,6 +62,10 @@ def test_overrides_win_over_the_size_and_the_file() -> None:
     assert loaded.diffusion.schedule.name == "linear"
 
 
+def test_an_override_can_be_empty_text() -> None:
+    assert recipe.load("shapes", ["train.init=x", "train.init="]).train.init == ""
+
+
 def test_a_method_and_its_options_can_be_written_as_text() -> None:
     made = recipe.load("shapes", ["sample.sampler=ddim:eta=0.5", "diffusion.schedule=shifted:schedule=flow,shift=2"])
     assert made.sample.sampler == recipe.MethodSpec(name="ddim", options={"eta": 0.5})

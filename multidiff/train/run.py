@@ -11,8 +11,9 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,11 +48,12 @@ class Run:
         at = str(accelerator.device)
         self.model = weights.load(source, at) if source else weights.build(recipe, at)
         self.model.recipe = recipe
+        make = objective(self.model)
         with accelerator.main_process_first(), console.status("preparing data") as status:
             self.pack = pack.load(recipe, self.model.codec, lambda n: status.update(f"preparing data: {n} items"))
         self.train, self.val = rows(self.pack, recipe)
         self.model.codec.eval().requires_grad_(False)
-        self.objective = objective(self.model, self.pack)
+        self.objective = make(self.pack)
         self.training = Training(self.objective, recipe.train, accelerator)
 
     def save(self, target: Path, seconds: float) -> None:
@@ -84,17 +86,21 @@ def rows(data: Pack, recipe: Recipe) -> tuple[Rows, Rows]:
     return data.train, (data.val if len(data.val) else data.train).first(VALIDATION_ROWS)
 
 
-def objective(built: Model, data: Pack) -> Objective:
-    """What `train.objective` names: the denoiser, its distillation, or one of the medium's own. Raises InputError."""
-    recipe, name = built.recipe, built.recipe.train.objective
-    if name == "denoiser":
-        return DenoiserObjective(built, data)
-    if name == "distillation":
-        return DistillationObjective(built, data)
-    known = built.modality.objectives(built.codec, recipe.data)
+def objective(built: Model) -> Callable[[Pack], Objective]:
+    """Makes what `train.objective` names: the denoiser, its distillation, or one of the medium's own.
+
+    Raises InputError.
+    """
+    name = built.recipe.train.objective
+    known: dict[str, Callable[[Pack], Objective]] = {
+        "denoiser": partial(DenoiserObjective, built),
+        "distillation": partial(DistillationObjective, built),
+    }
+    for own, made in built.modality.objectives(built.codec, built.recipe.data).items():
+        known[own] = lambda data, made=made: made
     if name not in known:
-        names = ", ".join(["denoiser", "distillation", *known])
-        raise InputError(f"train.objective: {recipe.modality} has no objective '{name}'; known: {names}")
+        medium = built.recipe.modality
+        raise InputError(f"train.objective: {medium} has no objective '{name}'; known: {', '.join(known)}")
     return known[name]
 
 

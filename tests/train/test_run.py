@@ -134,6 +134,9 @@ def test_a_broken_or_foreign_state_is_named(make_recipe: Make) -> None:
         run.train(recipe, folder, resume=True, device="cpu")
 
 
-def test_an_unknown_objective_names_the_known_ones(make_recipe: Make) -> None:
+def test_an_unknown_objective_names_the_known_ones_before_data_are_prepared(
+    make_recipe: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run.pack, "load", lambda *given: pytest.fail("prepared"))
     with pytest.raises(InputError, match="known: denoiser, distillation, adversary"):
         run.train(make_recipe(objective="vae"), device="cpu")
