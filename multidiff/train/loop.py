@@ -190,8 +190,10 @@ class Training:
             scaler.update()
         else:
             optimizer.step()
-        for average in (self.ema[group], *(kept for (name, _), kept in self.power.items() if name == group)):
-            average.update(self.groups[group])
+        self.ema[group].update(self.groups[group])
+        for (name, _), average in self.power.items():
+            if name == group:
+                average.update(self.groups[group])
         return norm
 
     @contextmanager

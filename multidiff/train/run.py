@@ -96,12 +96,16 @@ def objective(built: Model) -> Callable[[Pack], Objective]:
         "denoiser": partial(DenoiserObjective, built),
         "distillation": partial(DistillationObjective, built),
     }
-    for own, made in built.modality.objectives(built.codec, built.recipe.data).items():
-        known[own] = lambda data, made=made: made
+    own = built.modality.objectives(built.codec, built.recipe.data)
+    known |= {key: partial(_as_it_is, made) for key, made in own.items()}
     if name not in known:
         medium = built.recipe.modality
         raise InputError(f"train.objective: {medium} has no objective '{name}'; known: {', '.join(known)}")
     return known[name]
+
+
+def _as_it_is(made: Objective, data: Pack) -> Objective:
+    return made
 
 
 def report_skipped(data: Pack, console: Console, most: int = 10) -> None:
