@@ -309,7 +309,7 @@ def _overridden(values: Mapping[str, Any], overrides: Sequence[str]) -> dict[str
         if not equals or not key:
             raise RecipeError(f"{override}: an override is written key=value, for example train.steps=2000")
         try:
-            value = yaml.safe_load(text) if text else ""
+            value: Any = yaml.safe_load(text) if text else ""
         except yaml.YAMLError:
             value = text
         if key == "data" and not isinstance(value, Mapping):

@@ -99,6 +99,37 @@ def progress_bar(label: str, items: int) -> Iterator[Callable[[int, int], None]]
         yield advance
 
 
+def make(command: str, model: str, prompt: str | None, values: dict[str, Any], given: str = "", **own: Any) -> None:
+    """Ask a model, by name, for what a command's values say, and run the jobs. `own`: the job's own (task, strength).
+
+    Without a prompt the recipe's own is taken. Raises InputError for what does not fit, before anything is computed.
+    """
+    from multidiff import job as work
+    from multidiff import weights
+
+    loaded = weights.load(model, values["device"], values["precision"])
+    settings, options = split_options(values)
+    task = loaded.task_of(own.pop("task"), options) if "task" in own else ""
+    resolved = loaded.settings(task=task, **settings, **options)
+    if given:
+        work.read(given, loaded)
+        own["given_sha256"] = work.digest(given)
+    jobs = work.jobs(
+        values["count"],
+        values["seed"],
+        command=command,
+        model=model,
+        prompt=resolved.sampling.prompt if prompt is None else prompt,
+        given=given,
+        task=task,
+        settings=resolved.sampling,
+        options=resolved.values,
+        precision=values["precision"],
+        **own,
+    )
+    run(jobs, loaded, values)
+
+
 def run(jobs: Sequence[Any], model: Any, values: dict[str, Any]) -> None:
     """Run jobs with a progress bar and print the paths of what they made, also when one of them fails."""
     from multidiff import job as work

@@ -25,24 +25,4 @@ def command(model: str, given: str, task: str | None, prompt: str, **values: Any
     multidiff complete clips start.mp4 --task predict
     multidiff complete sfx gap.wav --from 1.2 --to 1.8
     """
-    from multidiff import job as work
-    from multidiff import weights
-
-    loaded = weights.load(model, values["device"], values["precision"])
-    settings, options = common.split_options(values)
-    resolved = loaded.settings(task=loaded.task_of(task, options), **settings, **options)
-    work.read(given, loaded)  # a bad file is an error before anything is computed
-    jobs = work.jobs(
-        values["count"],
-        values["seed"],
-        command="complete",
-        model=model,
-        prompt=prompt,
-        given=given,
-        given_sha256=work.digest(given),
-        task=resolved.task,
-        settings=resolved.sampling,
-        options=resolved.values,
-        precision=values["precision"],
-    )
-    common.run(jobs, loaded, values)
+    common.make("complete", model, prompt, values, given, task=task)

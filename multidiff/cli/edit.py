@@ -31,24 +31,4 @@ def command(model: str, given: str, prompt: str, strength: float, **values: Any)
     multidiff edit sfx in.wav "rain on a tin roof" --strength 0.6
     multidiff edit clips in.mp4 "a man walking up" --method inversion --source "a man walking down"
     """
-    from multidiff import job as work
-    from multidiff import weights
-
-    loaded = weights.load(model, values["device"], values["precision"])
-    settings, options = common.split_options(values)
-    resolved = loaded.settings(**settings, **options)
-    work.read(given, loaded)  # a bad file is an error before anything is computed
-    jobs = work.jobs(
-        values["count"],
-        values["seed"],
-        command="edit",
-        model=model,
-        prompt=prompt,
-        given=given,
-        given_sha256=work.digest(given),
-        strength=strength,
-        settings=resolved.sampling,
-        options=resolved.values,
-        precision=values["precision"],
-    )
-    common.run(jobs, loaded, values)
+    common.make("edit", model, prompt, values, given, strength=strength)

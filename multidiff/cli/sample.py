@@ -25,28 +25,12 @@ def command(model: str | None, prompt: str | None, sidecar: str | None, **values
     multidiff sample sfx "a dog barking" -n 4 --seconds 4 --seed 7 -o out/
     multidiff sample --from out/sfx_a-dog-barking_7.json
     """
-    from multidiff import job as work
-    from multidiff import weights
-
     if sidecar:
         _again(sidecar, values)
         return
     if not model:
         raise click.UsageError("give a MODEL (see `multidiff list`), or --from a sidecar")
-    loaded = weights.load(model, values["device"], values["precision"])
-    settings, options = common.split_options(values)
-    resolved = loaded.settings(**settings, **options)
-    jobs = work.jobs(
-        values["count"],
-        values["seed"],
-        command="sample",
-        model=model,
-        prompt=prompt if prompt is not None else resolved.sampling.prompt,
-        settings=resolved.sampling,
-        options=resolved.values,
-        precision=values["precision"],
-    )
-    common.run(jobs, loaded, values)
+    common.make("sample", model, prompt, values)
 
 
 AGAIN = ("sidecar", "out", "formats", "plot", "embed", "device")
