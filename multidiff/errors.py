@@ -4,6 +4,7 @@ Each message names the thing, the place and the cure in one line; the command li
 traceback and ends with the class's `exit_code`.
 """
 
+from collections.abc import Sequence
 from difflib import get_close_matches
 
 
@@ -31,7 +32,7 @@ class ModelError(InputError):
     """A model, run folder or checkpoint is missing, foreign or does not fit its recipe."""
 
 
-def did_you_mean(word: str, known: list[str] | tuple[str, ...]) -> str:
-    """`, did you mean 'x'?` for the nearest known word, else `; known: a, b, c`."""
+def did_you_mean(word: str, known: Sequence[str], shown: Sequence[str] | None = None) -> str:
+    """`, did you mean 'x'?` for the nearest known word, else `; known: a, b, c` (of those that are to be `shown`)."""
     near = get_close_matches(word, known, n=1, cutoff=0.6)
-    return f", did you mean '{near[0]}'?" if near else f"; known: {', '.join(known)}"
+    return f", did you mean '{near[0]}'?" if near else f"; known: {', '.join(known if shown is None else shown)}"

@@ -102,7 +102,7 @@ def digest(path: str | Path) -> str:
 def formats_of(model: Model, wanted: str | None) -> tuple[str, ...]:
     """The file formats of a comma-separated list, each once, or the medium's default. Raises InputError."""
     known = model.modality.media.formats
-    chosen = tuple(name.strip().lower().lstrip(".") for name in wanted.split(",")) if wanted else known[:1]
+    chosen = tuple(name.strip().lower().lstrip(".") for name in wanted.split(",")) if wanted is not None else known[:1]
     for name in chosen:
         if name not in known:
             raise InputError(f"--format {name}: {model.modality.name} cannot be written so{did_you_mean(name, known)}")
@@ -167,8 +167,11 @@ def make(
 
 def _picture(job: Job, model: Model, media: Any, path: Path, title: str) -> None:
     """The picture of what a job made, below the picture of what it was given."""
-    model.modality.plot(media, path, title)
-    if job.given:
-        with tempfile.TemporaryDirectory() as scratch:
-            given = model.modality.plot(read(job.given, model), Path(scratch) / "given.png", Path(job.given).name)
-            output.stack(given, path)
+    if not job.given:
+        model.modality.plot(media, path, title)
+        return
+    source = read(job.given, model)
+    model.modality.plot(media, path, title, source if job.command == "complete" else None)
+    with tempfile.TemporaryDirectory() as scratch:
+        given = model.modality.plot(source, Path(scratch) / "given.png", Path(job.given).name)
+        output.stack(given, path)

@@ -189,6 +189,6 @@ class Modality(Protocol):
 
     def metrics(self, real: Sequence[Any], generated: Sequence[Any]) -> dict[str, float]: ...
 
-    def plot(self, media: Any, path: str | Path, title: str = "") -> Path:
-        """A PNG picture of one item for people."""
+    def plot(self, media: Any, path: str | Path, title: str = "", given: Any = None) -> Path:
+        """A PNG picture of one item for people; of a completed one, what was `given` stands out in orange."""
         ...

@@ -30,6 +30,9 @@ FORMAT = "1"
 
 PRECISIONS = {"auto": torch.bfloat16, "bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
+FAR = 1e3
+"""Values of model space, where data have unit variance, that only a run which diverged reaches."""
+
 Progress = Callable[[int, int], None]
 """Called as progress(step, steps) while sampling."""
 
@@ -225,9 +228,9 @@ class Model:
             for state in run:
                 if progress is not None:
                     progress(state.step, steps)
-        if not bool(state.x.isfinite().all()):
+        if not bool((state.x.abs() < FAR).all()):
             raise MultidiffError(
-                f"{self.name}: sampling diverged to NaN; take less guidance, more steps, another sampler or precision"
+                f"{self.name}: sampling diverged; take less guidance, more steps, another sampler or precision"
             )
         return state.x
 
@@ -244,7 +247,7 @@ class Model:
         try:
             guided: core.Denoiser = sampling.guidance_method.make(core.GUIDANCE)(self.denoiser(), run)
         except ValueError as error:
-            raise InputError(f"guidance {sampling.guidance_method.name}: {error}") from None
+            raise InputError(f"guidance {sampling.guidance:g} by {sampling.guidance_method.name}: {error}") from None
         return guided
 
     def _weaker(self, name: str) -> core.Denoiser:

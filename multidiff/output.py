@@ -8,6 +8,7 @@ from __future__ import annotations
 import html
 import json
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,12 @@ PLAYERS = {
 
 
 def slug(text: str, longest: int = 40) -> str:
-    """A file name's part from free text: lower case, words joined by dashes."""
-    words = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
-    return words[:longest].rstrip("-")
+    """A file name's part from free text: lower case without accents, whole words joined by dashes."""
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    words = re.sub(r"[^a-z0-9]+", "-", plain.lower()).strip("-")
+    if len(words) <= longest:
+        return words
+    return words[: longest + 1].rpartition("-")[0] or words[:longest]
 
 
 def free_stem(folder: Path, stem: str, record: Mapping[str, Any], suffixes: Sequence[str]) -> str:

@@ -58,7 +58,11 @@ def test_every_guidance_changes_what_is_sampled(tiny_codec: Path, medium: str) -
         ("apg:eta", 2.0, "name:option=value"),
         ("apg:eta=[1", 2.0, "name:option=value"),
         ("cfg++", 2.0, "between 0 and 1"),
-        ("composed", 2.0, "prompts"),
+        ("composed", 2.0, "composed: needs the option 'prompts', as in composed:prompts="),
+        ("composed:prompts=rain", 2.0, "composed: prompts: .* dictionary"),
+        ("composed:prompts={rain: x}", 2.0, "composed: prompts: .* number"),
+        ("apg:eta=hello", 2.0, "apg: eta: .* number .*hello"),
+        ("apg:eta=.nan", 2.0, "eta.*finite"),
         ("autoguidance:weak=other", 2.0, "diffusion.schedule"),
         ("classifier:model=it", 2.0, "no classifier"),
     ],
@@ -101,7 +105,7 @@ def test_every_editing_starts_from_what_is_given(tiny_codec: Path, medium: str) 
 
 def test_an_inversion_under_its_own_prompt_returns_what_was_given(tiny_codec: Path) -> None:
     model, cloud = build(tiny_codec, "points"), given("points")
-    asked = {"steps": 30, "guidance": 1.0, "sampler": "ddim", "strength": 0.5}
+    asked = {"steps": 60, "guidance": 1.0, "sampler": "ddim", "strength": 0.3}
     (same,) = model.edit(cloud, "a dog", editing="inversion", source="a dog", **asked)
     (other,) = model.edit(cloud, "a dog", editing="inversion", source="rain", **asked)
     assert np.abs(values(same) - values(cloud)).max() < 1e-2 < np.abs(values(other) - values(cloud)).max()

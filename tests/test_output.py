@@ -21,7 +21,7 @@ def record(seed: int = 1, weights: str = "w") -> dict[str, Any]:
         ("../../etc/passwd", "etc-passwd"),
         ("  ", ""),
         ("\u72ac", ""),
-        ("\u00e9t\u00e9 2", "t-2"),
+        ("\u00e9t\u00e9 2", "ete-2"),
         ("one two three", "one-two"),
         ("x" * 50, "x" * 8),
     ],

@@ -98,10 +98,10 @@ class AudioModality:
 
         return metrics(real, generated)
 
-    def plot(self, audio: Audio, path: str | Path, title: str = "") -> Path:
+    def plot(self, audio: Audio, path: str | Path, title: str = "", given: Audio | None = None) -> Path:
         from multidiff.audio.plot import plot
 
-        return plot(audio, path, title)
+        return plot(audio, path, title, given)
 
     def _lasting(self, seconds: float, options: AudioOptions) -> AudioOptions:
         if not MIN_SECONDS <= seconds <= MAX_SECONDS:

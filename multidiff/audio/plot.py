@@ -16,8 +16,11 @@ KILOHERTZ = (0.1, 0.25, 0.5, 1, 2, 4, 8, 16)
 _INK, _GRID = "#1f2937", "#e5e7eb"
 
 
-def plot(audio: Audio, path: str | Path, title: str = "") -> Path:
-    """Write a PNG of 1200x675 pixels: waveform, spectrogram (96 mel bins, 80 dB), seconds and kHz. Returns the path."""
+def plot(audio: Audio, path: str | Path, title: str = "", given: Audio | None = None) -> Path:
+    """Write a PNG of 1200x675 pixels: waveform, spectrogram (96 mel bins, 80 dB), seconds and kHz. Returns the path.
+
+    Where the sound is that of `given` its waveform is orange.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -27,6 +30,9 @@ def plot(audio: Audio, path: str | Path, title: str = "") -> Path:
 
     low, high, times = _envelope(audio)
     wave.fill_between(times, low, high, color="#2563eb", linewidth=0.4)
+    if given is not None:
+        kept = _kept(audio, given)[(times * audio.rate).astype(int)]
+        wave.fill_between(times, low, high, where=kept, color="#e88c3c", linewidth=0.4)
     reach = 1.05 * max(1.0, audio.peak)  # a sound in memory may be louder than full scale; saving turns it down
     wave.set(ylim=(-reach, reach), yticks=(-1, 0, 1), xlim=(0, audio.seconds))
     wave.set_title(title or "sound", loc="left", fontsize=11, color=_INK, wrap=True, parse_math=False)
@@ -62,6 +68,13 @@ def _envelope(audio: Audio, columns: int = 1200) -> tuple[np.ndarray, np.ndarray
     low = np.minimum.reduceat(audio.samples.min(axis=0), edges)
     high = np.maximum.reduceat(audio.samples.max(axis=0), edges)
     return low, high, edges / audio.rate
+
+
+def _kept(audio: Audio, given: Audio) -> np.ndarray:
+    """Which samples (T,) are those of `given`."""
+    both = min(audio.samples.shape[1], given.samples.shape[1])
+    equal = (audio.samples[:, :both] == given.samples[:, :both]).all(axis=0)
+    return np.pad(equal, (0, audio.samples.shape[1] - both))
 
 
 def _levels(audio: Audio) -> tuple[np.ndarray, np.ndarray]:

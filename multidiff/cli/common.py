@@ -23,7 +23,7 @@ SHARED = [
     click.option("--steps", type=click.IntRange(1, 10_000), help="Sampling steps."),
     click.option("--sampler", help="See `multidiff list samplers`; options as in ddim:eta=0.5."),
     click.option("--grid", help="Times of the steps; see `multidiff list grids`."),
-    click.option("--guidance", type=click.FloatRange(0), help="Scale of guidance; 1 is off."),
+    click.option("--guidance", type=click.FloatRange(0), help="Scale of guidance; 1 is off (cfg++: 0 to 1)."),
     click.option("--guidance-method", help="See `multidiff list guidance`; options as in apg:eta=0.5,radius=2."),
     click.option("--negative", help="What the result should not be."),
     click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, mps."),
@@ -122,7 +122,7 @@ def make(command: str, model: str, prompt: str | None, values: dict[str, Any], g
         prompt=resolved.sampling.prompt if prompt is None else prompt,
         given=given,
         task=task,
-        settings=resolved.sampling,
+        settings=resolved.sampling.model_copy(update={"prompt": ""}),  # the job's own is the one
         options=resolved.values,
         precision=values["precision"],
         **own,

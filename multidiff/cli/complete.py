@@ -14,7 +14,7 @@ from multidiff.cli import common
 @click.argument("given", metavar="FILE")
 @click.option("--task", help="What to complete; by default what the options imply. See `multidiff inspect MODEL`.")
 @click.option("--prompt", default="", help="What the whole should be.")
-@click.option("--method", "completion", help="How what is given is met; see `multidiff list completions`.")
+@click.option("--completion", help="How what is given is met; see `multidiff list completions`.")
 @common.shared_options
 @common.medium_options(lambda modality: [*modality.tasks.values(), modality.options])
 def command(model: str, given: str, task: str | None, prompt: str, **values: Any) -> None:

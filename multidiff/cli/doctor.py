@@ -61,7 +61,9 @@ def _hardware() -> Iterator[Finding]:
     import torch
 
     pages = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
-    yield Finding("cpu", f"{os.cpu_count()} cores, {torch.get_num_threads()} threads, {pages / 1024**3:.0f} GiB memory")
+    yield Finding(
+        "cpu", f"{os.cpu_count()} cores, {pages / 1024**3:.0f} GiB memory; torch threads: {torch.get_num_threads()}"
+    )
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):
             card = torch.cuda.get_device_properties(index)

@@ -20,8 +20,8 @@ from multidiff.cli import common
     show_default=True,
     help="Share of the noise process that is gone through again: 1 forgets the file.",
 )
-@click.option("--method", "editing", help="See `multidiff list editings`.")
-@click.option("--source", help="What the file is, for --method inversion.")
+@click.option("--editing", help="See `multidiff list editings`.")
+@click.option("--source", help="What the file is, for --editing inversion.")
 @common.shared_options
 @common.medium_options(lambda modality: [modality.options])
 def command(model: str, given: str, prompt: str, strength: float, **values: Any) -> None:
@@ -29,6 +29,6 @@ def command(model: str, given: str, prompt: str, strength: float, **values: Any)
 
     \b
     multidiff edit sfx in.wav "rain on a tin roof" --strength 0.6
-    multidiff edit clips in.mp4 "a man walking up" --method inversion --source "a man walking down"
+    multidiff edit clips in.mp4 "a man walking up" --editing inversion --source "a man walking down"
     """
     common.make("edit", model, prompt, values, given, strength=strength)

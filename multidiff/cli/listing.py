@@ -19,12 +19,16 @@ TABLES = (
     "completions",
     "editings",
 )
+WHAT = ["models", "recipes", *TABLES]
 
 
 @click.command(name="list", short_help="Models and recipes at hand; samplers, schedules, losses, guidance.")
-@click.argument("what", type=click.Choice(["models", "recipes", *TABLES]), required=False)
+@click.argument("what", type=click.Choice(WHAT), required=False, metavar="[WHAT]")
 def command(what: str | None) -> None:
-    """Models and recipes at hand, or one of the tables of methods with their papers."""
+    """Models and recipes at hand (models, recipes), or a table of methods with their papers:
+    samplers, grids, schedules, parameterizations, losses, times, couplings, guidance, completions, editings or
+    distillations.
+    """
     if what in (None, "models"):
         from multidiff.weights import shipped
 

@@ -54,7 +54,7 @@ def _again(sidecar: str, values: dict[str, Any]) -> None:
     before = ",".join(suffix for suffix in written if suffix in model.modality.media.formats)
     if record["made"].get("weights", model.fingerprint) != model.fingerprint:
         click.echo(f"note: {again.model} has other weights than when {sidecar} was written", err=True)
-    values["formats"] = values["formats"] or before
+    values["formats"] = values["formats"] or before or None
     values["embed"] = record.get("embed") if values["embed"] is None else values["embed"]
     try:
         common.run([again], model, values)

@@ -39,6 +39,9 @@ def make(table: Mapping[str, Method], name: str, options: Mapping[str, Any] | No
     for option in options or {}:
         if option not in method.options:
             raise ValueError(f"{name}: unknown option '{option}'{_nearest(option, list(method.options))}")
+    for option, default in method.options.items():
+        if default is inspect.Parameter.empty and option not in (options or {}):
+            raise ValueError(f"{name}: needs the option '{option}', as in {name}:{option}=...")
     try:
         return method.make(**(options or {}))
     except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:

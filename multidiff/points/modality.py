@@ -141,10 +141,11 @@ class Points:
 
         return metrics(real, generated)
 
-    def plot(self, media: PointCloud, path: str | Path, title: str = "") -> Path:
-        from multidiff.points.plot import plot
+    def plot(self, media: PointCloud, path: str | Path, title: str = "", given: PointCloud | None = None) -> Path:
+        from multidiff.points.plot import marked, plot
 
-        return plot(media, path, title)
+        # `merge` puts the given points first.
+        return plot(media if given is None else marked(media, np.arange(len(media)) < len(given)), path, title)
 
 
 POINTS = Points()

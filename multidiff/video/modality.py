@@ -121,10 +121,10 @@ class VideoModality:
 
         return metrics(real, generated)
 
-    def plot(self, media: Video, path: str | Path, title: str = "") -> Path:
+    def plot(self, media: Video, path: str | Path, title: str = "", given: Video | None = None) -> Path:
         from multidiff.video.plot import contact_sheet
 
-        return contact_sheet(media, path, title)
+        return contact_sheet(media, path, title, given=given)
 
 
 VIDEO = VideoModality()

@@ -16,11 +16,13 @@ CELL = 128
 GAP, MARGIN = 6, 18
 TITLE, NUMBER = 20, 12
 """Letter sizes in pixels."""
-INK, PALE, PAGE = "#1c1e21", "#8a9099", "#ffffff"
+INK, PALE, PAGE, GIVEN = "#1c1e21", "#8a9099", "#ffffff", "#e88c3c"
 
 
-def contact_sheet(video: Video, path: str | Path, title: str = "", most: int = 16) -> Path:
+def contact_sheet(video: Video, path: str | Path, title: str = "", most: int = 16, given: Video | None = None) -> Path:
     """A PNG of at most `most` frames, evenly chosen, in rows from left to right with their numbers below.
+
+    The frames of `given` among them have an orange outline.
 
     Small frames are enlarged by whole pixels and stay crisp. Raises MultidiffError when it cannot be written.
     """
@@ -29,6 +31,8 @@ def contact_sheet(video: Video, path: str | Path, title: str = "", most: int = 1
     count = min(most, len(video))
     chosen = np.arange(count) * len(video) // count
     frames = video.frames[chosen]
+    known = {frame.tobytes() for frame in given.frames} if given else set()
+    is_given = [frame.tobytes() in known for frame in frames]
     longer = max(video.height, video.width)
     grow = max(1, round(CELL / longer))
     scale = grow if longer * grow <= 1.5 * CELL else CELL / longer
@@ -52,7 +56,8 @@ def contact_sheet(video: Video, path: str | Path, title: str = "", most: int = 1
         x, y = MARGIN + i % columns * (width + GAP), top + i // columns * step
         page.paste(Image.fromarray(frame), (x, y))
         # Without a hairline a white clip has no edge on a white page.
-        draw.rectangle((x - 1, y - 1, x + width, y + height), outline="#d5d9de")
+        outline, thickness = (GIVEN, 3) if is_given[i] else ("#d5d9de", 1)
+        draw.rectangle((x - thickness, y - thickness, x + width, y + height), outline=outline, width=thickness)
         draw.text((x, y + height + 3), str(chosen[i] + 1), PALE, small)
     path = Path(path).expanduser()
     with written_whole(path) as temporary:

@@ -16,7 +16,7 @@ from tests.cli.conftest import SUFFIX, Run
 
 def test_methods_and_their_options_are_remembered_and_made_again(run: Run, files: dict[str, Path]) -> None:
     methods = ("--sampler", "ddim:eta=0.5", "--guidance-method", "apg:eta=0.5,radius=2", "--steps", 3)
-    first = run("complete", "shapes", files["shapes"], "--method", "repaint:jump=2,repeats=2", *methods)
+    first = run("complete", "shapes", files["shapes"], "--completion", "repaint:jump=2,repeats=2", *methods)
     sidecar = first.paths[0].with_suffix(".json")
     settings = json.loads(sidecar.read_text())["job"]["settings"]
     assert settings["sampler"] == {"name": "ddim", "options": {"eta": 0.5}}
@@ -27,7 +27,7 @@ def test_methods_and_their_options_are_remembered_and_made_again(run: Run, files
 
 
 def test_an_edit_by_inversion_knows_what_the_file_was(run: Run, files: dict[str, Path]) -> None:
-    asked = ("edit", "sfx", files["sfx"], "a cat", "--method", "inversion", "--steps", 3)
+    asked = ("edit", "sfx", files["sfx"], "a cat", "--editing", "inversion", "--steps", 3)
     first, second = run(*asked, "--source", "a dog"), run(*asked, "--source", "rain")
     assert first.paths[0].read_bytes() != second.paths[0].read_bytes()
 

@@ -114,7 +114,7 @@ class Images:
         mean = [np.mean([item.pixels for item in group]) for group in (real, generated)]
         return {"brightness": float(abs(mean[0] - mean[1]))}
 
-    def plot(self, media: Image, path: str | Path, title: str = "") -> Path:
+    def plot(self, media: Image, path: str | Path, title: str = "", given: Image | None = None) -> Path:
         return media.save(path)
 
 

@@ -133,7 +133,7 @@ class Toy:
     def clamp(self, x0: Tensor) -> Tensor:
         return x0
 
-    def plot(self, media: Any, path: str | Path, title: str = "") -> Path:
+    def plot(self, media: Any, path: str | Path, title: str = "", given: Any = None) -> Path:
         Path(path).write_text(f"{title} {media.at.tolist()}")
         return Path(path)
 

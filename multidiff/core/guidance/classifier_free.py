@@ -28,11 +28,18 @@ def replaced(condition: Condition, by: Mapping[str, Tensor]) -> dict[str, Tensor
     return {key: by[key].expand_as(value).to(value) if key in by else value for key, value in condition.items()}
 
 
-def together(denoiser: Denoiser, x_t: Tensor, t: Tensor, conditions: Sequence[Mapping[str, Tensor]]) -> list[Tensor]:
-    """x0 under each of several conditions with the same keys, in one batch."""
+def estimates(denoiser: Denoiser, x_t: Tensor, t: Tensor, conditions: Sequence[Mapping[str, Tensor]]) -> list[Estimate]:
+    """What is estimated under each of several conditions with the same keys, in one batch."""
+    count = len(conditions)
     joined = {key: torch.cat([condition[key] for condition in conditions]) for key in conditions[0]}
-    x0 = denoiser(torch.cat([x_t] * len(conditions)), torch.cat([t] * len(conditions)), joined).x0
-    return list(x0.chunk(len(conditions)))
+    whole = denoiser(torch.cat([x_t] * count), torch.cat([t] * count), joined)
+    variances = [None] * count if whole.v is None else whole.v.chunk(count)
+    return [Estimate(x0, v) for x0, v in zip(whole.x0.chunk(count), variances, strict=True)]
+
+
+def together(denoiser: Denoiser, x_t: Tensor, t: Tensor, conditions: Sequence[Mapping[str, Tensor]]) -> list[Tensor]:
+    """The x0 of `estimates`."""
+    return [estimate.x0 for estimate in estimates(denoiser, x_t, t, conditions)]
 
 
 def per_sample(x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
@@ -46,7 +53,7 @@ class ClassifierFree:
 
     Both halves go through the denoiser as one doubled batch; scales 1 and 0 and an empty `null` need only one. `clamp`
     holds the guided x0 in the bounds of the medium's data. Raises ValueError when the condition lacks a key of
-    `null`.
+    `null`. A learned variance is the one under the condition.
 
     rescale in [0, 1]: the share by which each sample's standard deviation is brought back to that of x0(condition);
     Lin et al. 2023 (2305.08891, eq. 15 and 16), here of x0 itself. Only where start <= log_snr <= end is guidance on;
@@ -77,13 +84,14 @@ class ClassifierFree:
         null = replaced(condition, self.null)
         if self.scale == 0 and bool(inside.all()):
             return self.denoiser(x_t, t, null)
-        unconditional, conditional = together(self.denoiser, x_t, t, [null, dict(condition or {})])
+        pair = estimates(self.denoiser, x_t, t, [null, dict(condition or {})])
+        unconditional, conditional = (estimate.x0 for estimate in pair)
         guided = unconditional + self.scale * (conditional - unconditional)
         if self.rescale:
             wanted, std = (per_sample(x0, lambda x: x.std(1, correction=0)) for x0 in (conditional, guided))
             # Where nothing varies, as at alpha = 0, there is nothing to rescale.
             guided = guided * torch.where(std > 0, 1 + self.rescale * (wanted / std - 1), 1.0)
-        return Estimate(self.clamp(torch.where(expand(inside, x_t) > 0, guided, conditional)))
+        return Estimate(self.clamp(torch.where(expand(inside, x_t) > 0, guided, conditional)), pair[1].v)
 
 
 @dataclass(frozen=True)
@@ -140,7 +148,7 @@ class CFGPlusPlus:
 
     def __post_init__(self) -> None:
         if not 0 <= self.scale <= 1:
-            raise ValueError(f"the scale of CFG++ must lie between 0 and 1, not at {self.scale:g}")
+            raise ValueError("the scale of CFG++ must lie between 0 and 1")
 
     @property
     def schedule(self) -> NoiseSchedule:
