@@ -10,16 +10,19 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 
 import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
     Field,
+    FiniteFloat,
     JsonValue,
     SerializeAsAny,
+    TypeAdapter,
     ValidationError,
     field_validator,
     model_validator,
@@ -31,6 +34,15 @@ from multidiff.errors import InputError, RecipeError, did_you_mean
 from multidiff.modality import Spec
 
 RECIPES = Path(__file__).parent.parent / "recipes"
+
+
+@cache
+def _kinds(make: Callable[..., Any]) -> dict[str, TypeAdapter[Any]]:
+    """What the options of a method may be, by the types of its parameters."""
+    hints = get_type_hints(make.__init__ if isinstance(make, type) else make)  # type: ignore[misc]
+    return {
+        name: TypeAdapter(FiniteFloat if hint is float else hint) for name, hint in hints.items() if name != "return"
+    }
 
 
 class MethodSpec(Spec):
@@ -55,7 +67,14 @@ class MethodSpec(Spec):
         return {"name": name, "options": parsed}
 
     def make(self, table: Mapping[str, core.Method]) -> Any:
-        """The method of a table of the core. Raises ValueError naming the nearest name or option."""
+        """The method of a table of the core. Raises ValueError naming the nearest name or option, or a wrong value."""
+        kinds = _kinds(table[self.name].make) if self.name in table else {}
+        for option in self.options.keys() & kinds.keys():
+            try:
+                kinds[option].validate_python(self.options[option])
+            except ValidationError as error:
+                fault = error.errors()[0]["msg"]
+                raise ValueError(f"{self.name}: {option}: {fault} (got {self.options[option]!r})") from None
         return core.make(table, self.name, self.options)
 
 
