@@ -74,6 +74,8 @@ def resolve(recipe: Recipe, modality: Modality, task: str, values: Mapping[str, 
         raise InputError(f"{sampling.grid.name} with {sampling.steps} steps: {error}") from None
     if sampling.sampler.options.get("variance") == "learned" and not getattr(recipe.network, "learned_variance", False):
         raise InputError(f"{recipe.name}: has learned no variance; take ddpm:variance=small or large")
+    if sampling.sampler.options.get("variance") == "learned" and not getattr(recipe.network, "learned_variance", False):
+        raise InputError(f"{recipe.name}: has learned no variance; take ddpm:variance=small or large")
     options = _validated(
         modality.options,
         {

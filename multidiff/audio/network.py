@@ -26,6 +26,7 @@ class NetworkSpec(Spec):
     heads: int = Field(4, gt=0)
     condition_dim: int = Field(64, gt=0, description="width of the vector that carries noise level and seconds")
     expansion: int = Field(4, gt=0, description="of the feed-forward")
+    learned_variance: bool = Field(False, description="also predict the reverse step's variance, for the hybrid loss")
 
     @model_validator(mode="after")
     def _divides(self) -> NetworkSpec:
@@ -48,18 +49,22 @@ class SecondsEmbedding(nn.Module):
 
 
 class LatentTransformer(nn.Module):
-    """x (B, C, T), log_snr (B,), condition (tokens, tokens_mask, mask, seconds; each may be absent) -> (B, C, T)."""
+    """x (B, C, T), log_snr (B,), condition (tokens, tokens_mask, mask, seconds; each may be absent) -> (B, C, T).
+
+    With spec.learned_variance two of these: the prediction and the variance's v.
+    """
 
     def __init__(self, channels: int, spec: NetworkSpec) -> None:
         super().__init__()
         self.log_snr = LogSNREmbedding(spec.condition_dim)
         self.seconds = SecondsEmbedding(2, spec.condition_dim)
         self.prompt = nn.Linear(TOKEN_DIM, spec.condition_dim)
+        outputs = 2 * channels if spec.learned_variance else channels
         self.transformer = Transformer(
-            channels + 1, channels, spec.dim, spec.depth, spec.heads, spec.condition_dim, TOKEN_DIM, spec.expansion
+            channels + 1, outputs, spec.dim, spec.depth, spec.heads, spec.condition_dim, TOKEN_DIM, spec.expansion
         )
 
-    def forward(self, x: Tensor, log_snr: Tensor, condition: Condition) -> Tensor:
+    def forward(self, x: Tensor, log_snr: Tensor, condition: Condition) -> Tensor | tuple[Tensor, Tensor]:
         vector = self.log_snr(log_snr)
         if "seconds" in condition:
             vector = vector + self.seconds(condition["seconds"])
@@ -70,7 +75,8 @@ class LatentTransformer(nn.Module):
         mask = condition["mask"][:, :1].to(x) if "mask" in condition else x.new_zeros(1, 1, 1)
         known = mask.expand(x.shape[0], 1, x.shape[2])
         out = self.transformer(torch.cat([x, known], dim=1).transpose(1, 2), vector, tokens, tokens_mask)
-        return out.transpose(1, 2)
+        out, channels = out.transpose(1, 2), x.shape[1]
+        return out if out.shape[1] == channels else (out[:, :channels], out[:, channels:])
 
 
 def masked_mean(tokens: Tensor, mask: Tensor | None) -> Tensor:

@@ -49,6 +49,7 @@ from multidiff.core.samplers import SAMPLERS, Sampler, State
 from multidiff.core.schedule import NoiseSchedule, expand
 from multidiff.core.schedules import SCHEDULES
 from multidiff.core.timesteps import GRIDS, Grid
+from multidiff.core.variance import Hybrid
 
 __all__ = [
     "COMPLETIONS",
@@ -73,6 +74,7 @@ __all__ = [
     "GaussianDenoiser",
     "Grid",
     "Guided",
+    "Hybrid",
     "Lesson",
     "Method",
     "MixtureDenoiser",

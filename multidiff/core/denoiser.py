@@ -15,15 +15,20 @@ from multidiff.core.schedule import NoiseSchedule, expand
 Condition = Mapping[str, Tensor] | None
 """Named tensors (B, ...) that a network is told besides x_t and the noise level."""
 
-Network = Callable[[Tensor, Tensor, Mapping[str, Tensor]], Tensor]
-"""(x (B, *event), log_snr (B,), condition) -> prediction (B, *event)."""
+Network = Callable[[Tensor, Tensor, Mapping[str, Tensor]], Tensor | tuple[Tensor, Tensor]]
+"""(x (B, *event), log_snr (B,), condition) -> prediction (B, *event), or (prediction, v): see `samplers.learned`."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a denoiser knows about the clean data behind x_t: its mean x0 (B, *event) = E[x0 | x_t]."""
+    """What a denoiser knows about the clean data behind x_t: its mean x0 (B, *event) = E[x0 | x_t].
+
+    `v` (B, *event): where it has learned it, the place of a reverse step's variance between the small one (-1) and the
+    large one (1); see `samplers.learned`.
+    """
 
     x0: Tensor
+    v: Tensor | None = None
 
 
 class Denoiser(Protocol):
@@ -75,13 +80,23 @@ class NetworkDenoiser:
                 f"{type(self.schedule).__name__} has alpha = 0; predict velocity, flow or data"
             )
 
-    def prediction(self, x_t: Tensor, t: Tensor, condition: Condition = None) -> Tensor:
-        """The network's output at x_t (B, *event), t (B, ...), in x_t's dtype."""
+    def outputs(self, x_t: Tensor, t: Tensor, condition: Condition = None) -> tuple[Tensor, Tensor | None]:
+        """The network's prediction at x_t (B, *event), t (B, ...), and v where it learns variances; in x_t's dtype."""
         t = t.double()
         x = keep_known(expand(self.parameterization.input_scale(self.schedule, t), x_t) * x_t, condition)
-        return self.network(x, self.schedule.log_snr(t).to(x), condition or {}).to(x_t.dtype)
+        out = self.network(x, self.schedule.log_snr(t).to(x), condition or {})
+        prediction, v = out if isinstance(out, tuple) else (out, None)
+        return prediction.to(x_t.dtype), None if v is None else v.to(x_t.dtype)
+
+    def prediction(self, x_t: Tensor, t: Tensor, condition: Condition = None) -> Tensor:
+        """The first of `outputs`."""
+        return self.outputs(x_t, t, condition)[0]
 
     def __call__(self, x_t: Tensor, t: Tensor, condition: Condition = None) -> Estimate:
-        prediction = self.prediction(x_t, t, condition)
+        prediction, v = self.outputs(x_t, t, condition)
+        return Estimate(self.x0(x_t, prediction, t, condition), v)
+
+    def x0(self, x_t: Tensor, prediction: Tensor, t: Tensor, condition: Condition = None) -> Tensor:
+        """The clean data that a prediction means, in bounds, with what is known in its place."""
         x0 = self.clamp(self.parameterization.x0(self.schedule, x_t, prediction, t))
-        return Estimate(keep_known(x0, condition))
+        return keep_known(x0, condition)

@@ -9,6 +9,7 @@ with factor = |prediction error|^2 / |x0 error|^2 (`Parameterization.factor`) it
     p2            w = SNR/(k + SNR)^gamma             Choi et al. 2022 (2204.00227, eq. 8)
     snr+1         w = SNR + 1                         Salimans and Ho 2022 (2202.00512, section 4)
     edm           w = SNR + 1/s^2                     Karras et al. 2022 (2206.00364, table 1), s = sigma_data
+    hybrid        w = factor, plus the variational bound of a learned variance, 2102.09672 (see `variance`)
     uncertainty   w = (SNR + 1/s^2)/e^u(lambda), + u  Karras et al. 2024 (2312.02696, eq. 14 and 16), u learned
 
 and t is drawn by u uniform in [0, 1): `uniform`, `lognormal` (of sigma/alpha, Karras et al. 2022) or `logitnormal`
@@ -26,9 +27,10 @@ import torch
 from torch import Tensor
 
 from multidiff.core.adaptive import ImportanceTimes, Uncertainty
-from multidiff.core.denoiser import Condition, NetworkDenoiser
+from multidiff.core.denoiser import Condition, Estimate, NetworkDenoiser
 from multidiff.core.method import Method
 from multidiff.core.schedule import NoiseSchedule, expand
+from multidiff.core.variance import Hybrid
 
 Weighting = Callable[[Tensor, Tensor], Tensor]
 """(log_snr, factor) -> w, float64 of one shape."""
@@ -142,14 +144,18 @@ class DiffusionLoss:
         schedule, parameterization = denoiser.schedule, denoiser.parameterization
         t = self.times(u, schedule)
         target = parameterization.target(schedule, x0, noise, t)
-        prediction = denoiser.prediction(schedule.diffuse(x0, noise, t), t, condition)
+        x_t = schedule.diffuse(x0, noise, t)
+        prediction, v = denoiser.outputs(x_t, t, condition)
         log_snr, factor = schedule.log_snr(t), parameterization.factor(schedule, t)
         scale = expand(self.weighting(log_snr, factor) / factor, x0)
         counts = torch.ones_like(x0) if weight is None else weight.to(x0).expand_as(x0)
         if condition and "mask" in condition:
             counts = counts * (1 - condition["mask"].to(x0))
-        error = (scale * counts * self._square(prediction - target)).flatten(1).sum(1)
-        loss = error / counts.flatten(1).sum(1).clamp(min=torch.finfo(x0.dtype).tiny)
+        error = scale * self._square(prediction - target)
+        if isinstance(self.weighting, Hybrid):
+            estimate = Estimate(denoiser.x0(x_t, prediction, t, condition), v)
+            error = error + self.weighting.bound(denoiser, x0, t, estimate)
+        loss = (counts * error).flatten(1).sum(1) / counts.flatten(1).sum(1).clamp(min=torch.finfo(x0.dtype).tiny)
         if isinstance(self.times, ImportanceTimes):
             corrected = loss * self.times.correction(t).to(loss)
             self.times.update(t, loss)
@@ -180,6 +186,7 @@ LOSSES: dict[str, Method] = {
     "p2": Method(p2, "weight on x0 is SNR/(k + SNR)^gamma", "Choi et al. 2022, 2204.00227"),
     "snr+1": Method(snr_plus_one, "weight on x0 is SNR + 1", "Salimans and Ho 2022, 2202.00512"),
     "edm": Method(edm, "weight on x0 is SNR + 1/sigma_data^2", "Karras et al. 2022, 2206.00364"),
+    "hybrid": Method(Hybrid, "simple, and the bound for a learned variance", "Nichol and Dhariwal 2021, 2102.09672"),
     "uncertainty": Method(Uncertainty, "EDM's, divided by a learned variance", "Karras et al. 2024, 2312.02696"),
 }
 

@@ -33,6 +33,7 @@ class PointNetworkSpec(Spec):
     heads: int = Field(4, gt=0)
     condition_dim: int = Field(128, gt=0, description="width of the vector of noise level and prompt")
     frequencies: int = Field(5, ge=0, description="octaves of Fourier features of a coordinate")
+    learned_variance: bool = Field(False, description="also predict the reverse step's variance, for the hybrid loss")
 
     @model_validator(mode="after")
     def _divides(self) -> PointNetworkSpec:
@@ -45,6 +46,8 @@ class PointNetworkSpec(Spec):
 
 class PointNetwork(nn.Module):
     """forward(x (B, N, 3), log_snr (B,), condition) -> (B, N, 3), permutation-equivariant in the points.
+
+    With spec.learned_variance two of these: the prediction and the variance's v.
 
     condition: `mask` (B, N, 1), 1 where a point of x is known and clean; `tokens` (B, L, 384) and `tokens_mask`
     (B, L), the prompt. Each may be absent.
@@ -73,7 +76,7 @@ class PointNetwork(nn.Module):
         self.norm = nn.LayerNorm(spec.dim)
         # Where almost nothing can be predicted, in nearly clean points, the output must be able to fall silent.
         self.modulation = nn.Linear(spec.condition_dim, 2 * spec.dim)
-        self.output = nn.Linear(spec.dim, 3)
+        self.output = nn.Linear(spec.dim, 6 if spec.learned_variance else 3)
         for layer in (self.modulation, self.output):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
@@ -83,7 +86,7 @@ class PointNetwork(nn.Module):
         angles = (0.5 * math.pi * x[..., None] * self.octaves.to(x.dtype)).flatten(-2)
         return torch.cat([x, angles.sin(), angles.cos(), mask.to(x.dtype)], dim=-1)
 
-    def forward(self, x: Tensor, log_snr: Tensor, condition: Condition) -> Tensor:
+    def forward(self, x: Tensor, log_snr: Tensor, condition: Condition) -> Tensor | tuple[Tensor, Tensor]:
         mask = condition.get("mask", x.new_zeros(1)).expand(*x.shape[:-1], 1)
         level = self.log_snr(log_snr)
         tokens, tokens_mask = condition.get("tokens"), condition.get("tokens_mask")
@@ -95,7 +98,8 @@ class PointNetwork(nn.Module):
         normed, gate = self.mix_norm(h, level)
         h = self.transformer(h + gate * self.mix(normed), level, tokens, tokens_mask)
         scale, shift = self.modulation(F.silu(level))[:, None, :].chunk(2, dim=-1)
-        return self.output(self.norm(h) * (1 + scale) + shift)
+        out = self.output(self.norm(h) * (1 + scale) + shift)
+        return out if out.shape[-1] == 3 else (out[..., :3], out[..., 3:])
 
 
 def _mean(tokens: Tensor, mask: Tensor | None) -> Tensor:

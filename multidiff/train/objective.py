@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from multidiff import core
-from multidiff.errors import ModelError
+from multidiff.errors import ModelError, RecipeError
 from multidiff.modality import Batch
 from multidiff.model import Model
 from multidiff.train.pack import Pack
@@ -34,6 +34,8 @@ class DenoiserObjective:
         self.denoiser = model.denoiser()
         diffusion = recipe.diffusion
         self.weighting, times = diffusion.loss.make(core.LOSSES), diffusion.times.make(core.TIMES)
+        if isinstance(self.weighting, core.Hybrid) and not getattr(recipe.network, "learned_variance", False):
+            raise RecipeError(f"{recipe.name}: diffusion.loss: hybrid needs network.learned_variance: true")
         self.loss = core.DiffusionLoss(self.weighting, times, diffusion.huber)
         # A weighting that learns would make figures of different steps incomparable.
         fixed = core.make(core.LOSSES, "simple") if isinstance(self.weighting, nn.Module) else self.weighting

@@ -27,6 +27,7 @@ class VideoNetworkSpec(Spec):
     attention: tuple[int, ...] = Field((1, 2), description="levels, 0 the finest, with attention")
     head_dim: int = Field(32, gt=0, description="channels of an attention head")
     positions: bool = Field(False, description="tell each frame its place: for clips that all begin alike")
+    learned_variance: bool = Field(False, description="also predict the reverse step's variance, for the hybrid loss")
     checkpointing: bool = Field(False, description="recompute activations to save memory")
 
     @model_validator(mode="after")
@@ -42,6 +43,8 @@ class VideoNetworkSpec(Spec):
 class VideoNetwork(nn.Module):
     """forward(x (B, C, T, H, W), log_snr (B,), condition) -> (B, C, T, H, W), for any T.
 
+    With spec.learned_variance two of these: the prediction and the variance's v.
+
     condition: `mask` (B, 1, T, 1, 1), 1 where a frame of x is known and clean; `tokens` (B, L, 384) and
     `tokens_mask` (B, L), the prompt; `position` (B, T), each frame's place in its clip, looked at only with
     spec.positions. Each may be absent; positions then count from 0.
@@ -51,7 +54,7 @@ class VideoNetwork(nn.Module):
         super().__init__()
         self.unet = UNet(
             channels + 1,
-            channels,
+            2 * channels if spec.learned_variance else channels,
             widths=spec.widths,
             blocks=spec.blocks,
             attention=spec.attention,
@@ -62,8 +65,8 @@ class VideoNetwork(nn.Module):
         )
         self.place = nn.Linear(POSITION_FEATURES, self.unet.dim) if spec.positions else None
 
-    def forward(self, x: Tensor, log_snr: Tensor, condition: Condition) -> Tensor:
-        B, _, T, H, W = x.shape
+    def forward(self, x: Tensor, log_snr: Tensor, condition: Condition) -> Tensor | tuple[Tensor, Tensor]:
+        B, C, T, H, W = x.shape
         mask = condition.get("mask", x.new_zeros(1)).to(x.dtype).expand(B, 1, T, H, W)
         is_known = rearrange(mask[..., 0, 0], "b 1 t -> b t") > 0
         levels = torch.where(is_known, LOG_SNR_BOUND, log_snr[:, None])
@@ -73,4 +76,5 @@ class VideoNetwork(nn.Module):
         if self.place is not None:
             position = condition.get("position", torch.arange(T, device=x.device).expand(B, T))
             extra = self.place(sinusoidal(position, POSITION_FEATURES).to(x.dtype))
-        return self.unet(torch.cat([x, mask], dim=1), levels, tokens, condition.get("tokens_mask"), extra)
+        out = self.unet(torch.cat([x, mask], dim=1), levels, tokens, condition.get("tokens_mask"), extra)
+        return out if out.shape[1] == C else (out[:, :C], out[:, C:])

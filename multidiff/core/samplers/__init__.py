@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 from multidiff.core.method import Method
 from multidiff.core.samplers.adams_bashforth import AdamsBashforth, deis, eab, lms
 from multidiff.core.samplers.ancestral import DDPM
 from multidiff.core.samplers.consistency import Consistency
 from multidiff.core.samplers.ddim import DDIM
+from multidiff.core.samplers.learned import LearnedDDPM
 from multidiff.core.samplers.langevin import AnnealedLangevin, PredictorCorrector
 from multidiff.core.samplers.multistep import DPMSolver, Rule, SDEDPMSolver
 from multidiff.core.samplers.ode import Churn, Euler, Heun
 from multidiff.core.samplers.step import Draw, Past, Sampler, State, Transition
 from multidiff.core.samplers.unipc import UniPC
+
+
+def _ddpm(variance: Literal["small", "large", "learned"] = "small") -> Sampler:
+    return LearnedDDPM() if variance == "learned" else DDPM(variance)
 
 
 def _euler(gamma: float = 0.0, s_tmin: float = 0.0, s_tmax: float = math.inf, s_noise: float = 1.0) -> Euler:
@@ -45,7 +51,7 @@ def _predictor_corrector(corrections: int = 1, snr: float = 0.16) -> PredictorCo
 
 
 SAMPLERS: dict[str, Method] = {
-    "ddpm": Method(DDPM, "ancestral, small or large variance", "Ho et al. 2020, 2006.11239"),
+    "ddpm": Method(_ddpm, "ancestral; small, large or learned variance", "Ho et al. 2020, 2006.11239"),
     "ddim": Method(DDIM, "deterministic at eta = 0, ancestral at eta = 1", "Song et al. 2021, 2010.02502"),
     "euler": Method(_euler, "probability-flow ODE, order 1; churn", "Karras et al. 2022, 2206.00364"),
     "heun": Method(_heun, "the same, order 2, two evaluations a step", "Karras et al. 2022, 2206.00364"),
@@ -77,6 +83,7 @@ __all__ = [
     "Draw",
     "Euler",
     "Heun",
+    "LearnedDDPM",
     "Past",
     "PredictorCorrector",
     "SDEDPMSolver",
