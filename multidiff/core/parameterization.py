@@ -55,7 +55,7 @@ class Parameterization:
         """The clean data that a prediction means."""
         t = t.double()
         a, b = self.coefficients(schedule, t)
-        alpha, sigma = schedule.alpha(t), schedule.sigma(t)
+        alpha, sigma = schedule.alpha_sigma(t)
         divisor = a * sigma - b * alpha
         return expand(sigma / divisor, x_t) * prediction - expand(b / divisor, x_t) * x_t
 

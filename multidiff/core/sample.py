@@ -14,6 +14,7 @@ from torch import Tensor
 
 from multidiff.core.denoiser import Condition, Denoiser
 from multidiff.core.noise import Noise
+from multidiff.core.samplers.planned import Planned, plan
 from multidiff.core.samplers.step import Sampler, State, diffuse_forward
 from multidiff.core.schedule import expand
 
@@ -39,19 +40,22 @@ def states(
     if x is None:
         start = noise(0)
         x = expand(denoiser.schedule.sigma(times[0]), start) * start
-    batch = len(x)
+    rises = (changes > 0).any(1).tolist()
+    planned = sampler if isinstance(sampler, Planned) else None
+    weights = plan(planned, denoiser.schedule, times) if planned else []
+    of_samples = times if times.ndim > 1 else times[:, None]
+    levels = of_samples.expand(len(times), len(x), *of_samples.shape[2:]).unbind()
 
-    def at(i: int) -> Tensor:
-        return times[i].expand(batch, *times.shape[2:])
-
-    state = State(x, at(0))
+    state = State(x, levels[0])
     yield state
-    for i in range(1, len(times)):
-        s, draw = at(i), partial(noise, i)
+    for i, s in enumerate(levels[1:]):
+        draw = partial(noise, i + 1)
         with torch.no_grad():
-            if bool((s > state.t).any()):
+            if rises[i]:
                 x = diffuse_forward(denoiser.schedule, state.x, state.t, s, draw())
                 state = State(x, s, state.step + 1)
+            elif planned:
+                state = planned.step(denoiser, state, s, weights[i], draw, condition)
             else:
                 state = sampler(denoiser, state, s, draw, condition)
         yield state

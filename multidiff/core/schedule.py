@@ -49,13 +49,18 @@ class NoiseSchedule(ABC):
     def _inverse(self, log_snr: Tensor) -> Tensor:
         """t at a log-SNR, all float64, unbounded."""
 
+    def alpha_sigma(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """Both, for the price of one."""
+        alpha, sigma = self._alpha_sigma(t.double())
+        return alpha.to(t.dtype), sigma.to(t.dtype)
+
     def alpha(self, t: Tensor) -> Tensor:
         """The share of data."""
-        return self._alpha_sigma(t.double())[0].to(t.dtype)
+        return self.alpha_sigma(t)[0]
 
     def sigma(self, t: Tensor) -> Tensor:
         """The standard deviation of the noise."""
-        return self._alpha_sigma(t.double())[1].to(t.dtype)
+        return self.alpha_sigma(t)[1]
 
     def derivatives(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """(d alpha/dt, d sigma/dt); the latter may be infinite at t = 0."""

@@ -13,7 +13,8 @@ from multidiff.core.samplers.ddim import DDIM
 from multidiff.core.samplers.learned import LearnedDDPM
 from multidiff.core.samplers.langevin import AnnealedLangevin, PredictorCorrector
 from multidiff.core.samplers.multistep import DPMSolver, Rule, SDEDPMSolver
-from multidiff.core.samplers.ode import Churn, Euler, Heun
+from multidiff.core.samplers.ode import Churn, Heun
+from multidiff.core.samplers.planned import Planned, plan
 from multidiff.core.samplers.step import Draw, Past, Sampler, State, Transition
 from multidiff.core.samplers.unipc import UniPC
 
@@ -22,12 +23,14 @@ def _ddpm(variance: Literal["small", "large", "learned"] = "small") -> Sampler:
     return LearnedDDPM() if variance == "learned" else DDPM(variance)
 
 
-def _euler(gamma: float = 0.0, s_tmin: float = 0.0, s_tmax: float = math.inf, s_noise: float = 1.0) -> Euler:
-    return Euler(Churn(gamma, s_tmin, s_tmax, s_noise))
+def _euler(gamma: float = 0.0, s_tmin: float = 0.0, s_tmax: float = math.inf, s_noise: float = 1.0) -> Sampler:
+    churn = Churn(DDIM(), gamma, s_tmin, s_tmax, s_noise)
+    return churn if gamma else churn.sampler
 
 
-def _heun(gamma: float = 0.0, s_tmin: float = 0.0, s_tmax: float = math.inf, s_noise: float = 1.0) -> Heun:
-    return Heun(Churn(gamma, s_tmin, s_tmax, s_noise))
+def _heun(gamma: float = 0.0, s_tmin: float = 0.0, s_tmax: float = math.inf, s_noise: float = 1.0) -> Sampler:
+    churn = Churn(Heun(), gamma, s_tmin, s_tmax, s_noise)
+    return churn if gamma else churn.sampler
 
 
 def _first_order() -> DPMSolver:
@@ -81,10 +84,10 @@ __all__ = [
     "Consistency",
     "DPMSolver",
     "Draw",
-    "Euler",
     "Heun",
     "LearnedDDPM",
     "Past",
+    "Planned",
     "PredictorCorrector",
     "SDEDPMSolver",
     "Sampler",
@@ -94,4 +97,5 @@ __all__ = [
     "deis",
     "eab",
     "lms",
+    "plan",
 ]

@@ -9,20 +9,21 @@ The orders 1 to 3 of eab are DPM-Solver++ (with the "heun" rule); order 1 of all
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from multidiff.core.denoiser import Condition, Denoiser, noise_estimate
+from multidiff.core.samplers.planned import OneEvaluation, Weights
 from multidiff.core.samplers.polynomial import decaying, flat, growing, weights
-from multidiff.core.samplers.step import Draw, State, Transition
-from multidiff.core.schedule import NoiseSchedule, expand
+from multidiff.core.samplers.step import Transition
+from multidiff.core.schedule import NoiseSchedule
 
 
 @dataclass(frozen=True)
-class AdamsBashforth:
+class AdamsBashforth(OneEvaluation):
     """Deterministic, one evaluation a step. Into sigma_s = 0 and out of alpha_t = 0 it is of first order."""
 
     kind: Literal["lms", "deis", "eab"]
@@ -32,25 +33,26 @@ class AdamsBashforth:
         if self.order not in (1, 2, 3, 4):
             raise ValueError(f"order {self.order} must be 1, 2, 3 or 4")
 
-    def __call__(self, denoiser: Denoiser, state: State, s: Tensor, draw: Draw, condition: Condition = None) -> State:
-        x, schedule = state.x, denoiser.schedule
-        x0 = denoiser(x, state.t, condition).x0
-        step = Transition.between(schedule, state.t, s)
-        eps = None if self.kind == "eab" else noise_estimate(schedule, x, x0, state.t)
-        x_s = step.first_order(x, x0)
-        past = state.history[: self.order - 1]
-        inner = (step.sigma_s > 0) & (step.alpha_t > 0)
-        if past and bool(inner.any()):
-            scale, on_past = self._weights(schedule, step, state.t, [earlier.t for earlier in past])
-            for weight, earlier in zip(on_past, past, strict=True):
-                change = earlier.x0 - x0 if eps is None or earlier.eps is None else earlier.eps - eps
-                x_s = x_s + expand(torch.where(inner, scale * weight, 0.0), x) * change
-        return state.advance(x_s, s, x0, self.order - 1, eps)
+    @property
+    def memory(self) -> int:
+        return self.order - 1
 
-    def _weights(
-        self, schedule: NoiseSchedule, step: Transition, t: Tensor, past: list[Tensor]
+    def weights(self, schedule: NoiseSchedule, t: Tensor, s: Tensor, past: Sequence[Tensor]) -> Weights:
+        step = Transition.between(schedule, t, s)
+        scale, on_changes = self._integral(schedule, step, t, past)
+        inner = (step.sigma_s > 0) & (step.alpha_t > 0)
+        on_past = tuple(torch.where(inner, scale * weight, 0.0) for weight in on_changes)
+        on_now = -sum(on_past, torch.zeros_like(t))
+        first = Weights(x=step.sigma_s / step.sigma_t, x0=step.alpha_s * (1 - step.decay), past=on_past)
+        if self.kind == "eab":
+            return first._replace(x0=first.x0 + on_now)
+        on_x, on_x0 = 1 / step.sigma_t, -step.alpha_t / step.sigma_t
+        return first._replace(x=first.x + on_now * on_x, x0=first.x0 + on_now * on_x0, eps=(on_x, on_x0))
+
+    def _integral(
+        self, schedule: NoiseSchedule, step: Transition, t: Tensor, past: Sequence[Tensor]
     ) -> tuple[Tensor, list[Tensor]]:
-        """The scale of the integral, and the weights of the past values in it."""
+        """The scale of the integral, and the weights in it of what the past values differ by from now's."""
         if self.kind == "lms":
             rho, rho_s = step.sigma_t / step.alpha_t, step.sigma_s / step.alpha_s
             width = rho_s - rho

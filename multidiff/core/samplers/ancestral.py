@@ -10,34 +10,32 @@ and none when sigma_s = 0.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from multidiff.core.denoiser import Condition, Denoiser
-from multidiff.core.samplers.step import Draw, State, Transition
-from multidiff.core.schedule import expand
+from multidiff.core.samplers.planned import OneEvaluation, Weights
+from multidiff.core.samplers.step import Transition
+from multidiff.core.schedule import NoiseSchedule
 
 
 @dataclass(frozen=True)
-class DDPM:
+class DDPM(OneEvaluation):
     """variance: "small" or "large"."""
 
     variance: Literal["small", "large"] = "small"
 
     def __post_init__(self) -> None:
         if self.variance not in ("small", "large"):
-            raise ValueError(f"variance '{self.variance}' must be 'small' or 'large'")
+            raise ValueError(f"variance '{self.variance}' must be 'small', 'large' or 'learned'")
 
-    def __call__(self, denoiser: Denoiser, state: State, s: Tensor, draw: Draw, condition: Condition = None) -> State:
-        x = state.x
-        x0 = denoiser(x, state.t, condition).x0
-        step = Transition.between(denoiser.schedule, state.t, s)
+    def weights(self, schedule: NoiseSchedule, t: Tensor, s: Tensor, past: Sequence[Tensor]) -> Weights:
+        step = Transition.between(schedule, t, s)
         added = 1 - step.decay**2
-        mean = expand(step.alpha_s * added, x) * x0 + expand(step.decay * step.sigma_s / step.sigma_t, x) * x
         scale = step.sigma_s if self.variance == "small" else step.sigma_t * (step.sigma_s > 0)
-        std = scale * torch.sqrt(added)
-        noise = expand(std, x) * draw() if bool((std > 0).any()) else 0.0
-        return state.advance(mean + noise, s, x0)
+        return Weights(
+            x=step.decay * step.sigma_s / step.sigma_t, x0=step.alpha_s * added, noise=scale * torch.sqrt(added)
+        )

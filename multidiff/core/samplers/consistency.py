@@ -9,21 +9,18 @@ x_t and so mixes many paths.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 
-from multidiff.core.denoiser import Condition, Denoiser
-from multidiff.core.samplers.step import Draw, State
-from multidiff.core.schedule import expand
+from multidiff.core.samplers.planned import OneEvaluation, Weights
+from multidiff.core.schedule import NoiseSchedule
 
 
 @dataclass(frozen=True)
-class Consistency:
+class Consistency(OneEvaluation):
     """Stochastic, one evaluation a step."""
 
-    def __call__(self, denoiser: Denoiser, state: State, s: Tensor, draw: Draw, condition: Condition = None) -> State:
-        x0 = denoiser(state.x, state.t, condition).x0
-        alpha, sigma = denoiser.schedule.alpha(s), denoiser.schedule.sigma(s)
-        noise = expand(sigma, x0) * draw() if bool((sigma > 0).any()) else 0.0
-        return state.advance(expand(alpha, x0) * x0 + noise, s, x0)
+    def weights(self, schedule: NoiseSchedule, t: Tensor, s: Tensor, past: Sequence[Tensor]) -> Weights:
+        return Weights(x=0.0, x0=schedule.alpha(s), noise=schedule.sigma(s))

@@ -8,18 +8,19 @@ eta = 0 is the deterministic first-order step; eta = 1 is DDPM with the small va
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from multidiff.core.denoiser import Condition, Denoiser, noise_estimate
-from multidiff.core.samplers.step import Draw, State, Transition
-from multidiff.core.schedule import expand
+from multidiff.core.samplers.planned import OneEvaluation, Weights
+from multidiff.core.samplers.step import Transition
+from multidiff.core.schedule import NoiseSchedule
 
 
 @dataclass(frozen=True)
-class DDIM:
+class DDIM(OneEvaluation):
     """eta in [0, 1]: the share of fresh noise."""
 
     eta: float = 0.0
@@ -28,13 +29,10 @@ class DDIM:
         if not 0 <= self.eta <= 1:
             raise ValueError(f"eta {self.eta} must lie in [0, 1]")
 
-    def __call__(self, denoiser: Denoiser, state: State, s: Tensor, draw: Draw, condition: Condition = None) -> State:
-        x = state.x
-        x0 = denoiser(x, state.t, condition).x0
-        step = Transition.between(denoiser.schedule, state.t, s)
-        eps = noise_estimate(denoiser.schedule, x, x0, state.t)
+    def weights(self, schedule: NoiseSchedule, t: Tensor, s: Tensor, past: Sequence[Tensor]) -> Weights:
+        step = Transition.between(schedule, t, s)
         variance = (self.eta * step.sigma_s) ** 2 * (1 - step.decay**2)
-        x_s = expand(step.alpha_s, x) * x0 + expand(torch.sqrt(step.sigma_s**2 - variance), x) * eps
-        if bool((variance > 0).any()):
-            x_s = x_s + expand(torch.sqrt(variance), x) * draw()
-        return state.advance(x_s, s, x0)
+        on_eps = torch.sqrt(step.sigma_s**2 - variance)
+        return Weights(
+            x=on_eps / step.sigma_t, x0=step.alpha_s - on_eps * step.alpha_t / step.sigma_t, noise=torch.sqrt(variance)
+        )

@@ -24,22 +24,24 @@ polynomial under the weight e^2u:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from multidiff.core.denoiser import Condition, Denoiser
+from multidiff.core.samplers.planned import OneEvaluation, Weights
 from multidiff.core.samplers.polynomial import growing, weights
-from multidiff.core.samplers.step import Draw, Past, State, Transition
-from multidiff.core.schedule import NoiseSchedule, expand
+from multidiff.core.samplers.step import Transition
+from multidiff.core.schedule import NoiseSchedule
 
 Rule = Literal["midpoint", "heun"]
 
 
 @dataclass(frozen=True)
-class DPMSolver:
+class DPMSolver(OneEvaluation):
     """Deterministic, one evaluation a step; the first steps of a run are of as high an order as its history allows.
 
     `rule` of the second-order step: "midpoint" (the paper's 2M) or "heun" (exact for D linear in lambda).
@@ -56,46 +58,42 @@ class DPMSolver:
         if self.rule not in ("midpoint", "heun"):
             raise ValueError(f"rule '{self.rule}' must be 'midpoint' or 'heun'")
 
-    def __call__(self, denoiser: Denoiser, state: State, s: Tensor, draw: Draw, condition: Condition = None) -> State:
-        x0 = denoiser(state.x, state.t, condition).x0
-        step = Transition.between(denoiser.schedule, state.t, s)
-        x_s = step.first_order(state.x, x0)
-        past = state.history[: self.order - 1]
-        if past and bool((step.sigma_s > 0).any()):
-            x_s = x_s + self._correction(denoiser.schedule, step, state, x0, past)
-        return state.advance(x_s, s, x0, keep=self.order - 1)
+    @property
+    def memory(self) -> int:
+        return self.order - 1
 
-    def _correction(
-        self,
-        schedule: NoiseSchedule,
-        step: Transition,
-        state: State,
-        x0: Tensor,
-        past: tuple[Past, ...],
-    ) -> Tensor:
-        """alpha_s (phi_1 D' - phi_2 D'')."""
+    def weights(self, schedule: NoiseSchedule, t: Tensor, s: Tensor, past: Sequence[Tensor]) -> Weights:
+        step = Transition.between(schedule, t, s)
+        inner = step.sigma_s > 0
+        # D_0 - D_1, D_1 - D_2, ... have these weights.
+        on_differences = [torch.where(inner, step.alpha_s * c, 0.0) for c in self._correction(schedule, step, t, past)]
+        ends = [torch.zeros_like(t), *on_differences, torch.zeros_like(t)]
+        on_estimates = [after - before for before, after in pairwise(ends)]
+        return Weights(
+            x=step.sigma_s / step.sigma_t,
+            x0=step.alpha_s * (1 - step.decay) + on_estimates[0],
+            past=tuple(on_estimates[1:]),
+        )
+
+    def _correction(self, schedule: NoiseSchedule, step: Transition, t: Tensor, past: Sequence[Tensor]) -> list[Tensor]:
+        """phi_1 D' - phi_2 D'' as weights of D_0 - D_1 and D_1 - D_2."""
+        if not past:
+            return []
         h = step.h
-        t1, x1, x = past[0].t, past[0].x0, state.x
-        r0 = _distance(schedule, state.t, t1) / h
+        r0 = _distance(schedule, t, past[0]) / h
         phi1 = 1 - (1 - step.decay) / h
         if len(past) == 1:
             phi1 = (1 - step.decay) / 2 if self.rule == "midpoint" else phi1
-            return expand(_finite(step, step.alpha_s * phi1 / r0), x) * (x0 - x1)
-        t2, x2 = past[1].t, past[1].x0
-        r1 = _distance(schedule, t1, t2) / h
+            return [phi1 / r0]
+        r1 = _distance(schedule, past[0], past[1]) / h
         phi2 = (step.decay - 1 + h) / h**2 - 0.5
-        second = phi2 * (1 if self.published else 2) / (r0 + r1)
         # r0/(r0 + r1) written so that it is 0, not NaN, for the infinite r1 behind alpha = 0.
-        tilt = phi1 / (1 + r1 / r0) - second
-        first = (phi1 + tilt) / r0
-        tilt = tilt / r1
-        return expand(_finite(step, step.alpha_s * first), x) * (x0 - x1) - expand(
-            _finite(step, step.alpha_s * tilt), x
-        ) * (x1 - x2)
+        tilt = phi1 / (1 + r1 / r0) - phi2 * (1 if self.published else 2) / (r0 + r1)
+        return [(phi1 + tilt) / r0, -tilt / r1]
 
 
 @dataclass(frozen=True)
-class SDEDPMSolver:
+class SDEDPMSolver(OneEvaluation):
     """Stochastic, one evaluation a step, order 1 to 3; the paper has 1 and 2, k-diffusion 3 (with half of D'')."""
 
     order: int = 2
@@ -104,27 +102,24 @@ class SDEDPMSolver:
         if self.order not in (1, 2, 3):
             raise ValueError(f"order {self.order} must be 1, 2 or 3")
 
-    def __call__(self, denoiser: Denoiser, state: State, s: Tensor, draw: Draw, condition: Condition = None) -> State:
-        x = state.x
-        x0 = denoiser(x, state.t, condition).x0
-        step = Transition.between(denoiser.schedule, state.t, s)
+    @property
+    def memory(self) -> int:
+        return self.order - 1
+
+    def weights(self, schedule: NoiseSchedule, t: Tensor, s: Tensor, past: Sequence[Tensor]) -> Weights:
+        step = Transition.between(schedule, t, s)
         added = 1 - step.decay**2
-        x_s = expand(step.decay * step.sigma_s / step.sigma_t, x) * x + expand(step.alpha_s * added, x) * x0
-        if bool((step.sigma_s > 0).any()):
-            past = state.history[: self.order - 1]
-            nodes = [-_distance(denoiser.schedule, state.t, earlier.t) / step.h for earlier in past]
-            on_past = [added / (2 * nodes[0])] if len(nodes) == 1 else weights(growing(2 * step.h), nodes)
-            for weight, earlier in zip(on_past, past, strict=True):
-                x_s = x_s + expand(_finite(step, step.alpha_s * weight), x) * (earlier.x0 - x0)
-            x_s = x_s + expand(step.sigma_s * torch.sqrt(added), x) * draw()
-        return state.advance(x_s, s, x0, keep=self.order - 1)
+        nodes = [-_distance(schedule, t, before) / step.h for before in past]
+        on_changes = [added / (2 * nodes[0])] if len(nodes) == 1 else weights(growing(2 * step.h), nodes)
+        on_past = [torch.where(step.sigma_s > 0, step.alpha_s * weight, 0.0) for weight in on_changes]
+        return Weights(
+            x=step.decay * step.sigma_s / step.sigma_t,
+            x0=step.alpha_s * added - sum(on_past, torch.zeros_like(t)),
+            past=tuple(on_past),
+            noise=step.sigma_s * torch.sqrt(added),
+        )
 
 
 def _distance(schedule: NoiseSchedule, t: Tensor, before: Tensor) -> Tensor:
     """lambda_t - lambda_before."""
     return schedule.log_snr(t) - schedule.log_snr(before)
-
-
-def _finite(step: Transition, coefficient: Tensor) -> Tensor:
-    """0 where the step goes into sigma_s = 0."""
-    return torch.where(step.sigma_s > 0, coefficient, 0.0)

@@ -1,22 +1,22 @@
-"""Euler and Heun steps of the probability-flow ODE, with churn. Karras et al. 2022 (2206.00364, algorithms 1 and 2).
+"""Heun's step of the probability-flow ODE, and churn. Karras et al. 2022 (2206.00364, algorithms 1 and 2).
 
 In y = x/alpha and rho = sigma/alpha, for any schedule, the ODE is dy/drho = (y - x0)/rho = eps. Euler's step is
 DDIM's with eta = 0; Heun's replaces eps by the mean of its values at both ends of the step.
-
-Churn raises rho by the share gamma with fresh noise before the step, so that a run explores and forgets errors. The
-paper's S_churn is gamma times the number of steps.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from multidiff.core.denoiser import Condition, Denoiser, noise_estimate
-from multidiff.core.samplers.step import Draw, State, Transition, diffuse_forward
+from multidiff.core.denoiser import Condition, Denoiser
+from multidiff.core.samplers.ddim import DDIM
+from multidiff.core.samplers.planned import Planned, Weights, present, weighted_sum
+from multidiff.core.samplers.step import Draw, Sampler, State, Transition, diffuse_forward
 from multidiff.core.schedule import NoiseSchedule, expand
 
 FAR = math.exp(6.0)
@@ -25,9 +25,55 @@ infinitely at alpha = 0, while Euler's step is exact as long as x0 does not chan
 
 
 @dataclass(frozen=True)
-class Churn:
-    """gamma in [0, sqrt(2) - 1], 0 is off; only where s_tmin <= sigma/alpha <= s_tmax; s_noise scales the new noise."""
+class Heun(Planned[tuple[Weights, Weights]]):
+    """Second order, two evaluations a step; Euler's step into sigma_s = 0 and out of levels noisier than FAR.
 
+    Its weights are those of Euler's step and of the corrected one, whose "past" is x0 at the end of Euler's.
+    """
+
+    def weights(self, schedule: NoiseSchedule, t: Tensor, s: Tensor, past: Sequence[Tensor]) -> tuple[Weights, Weights]:
+        euler = DDIM().weights(schedule, t, s, past)
+        step = Transition.between(schedule, t, s)
+        inner = (step.sigma_s > 0) & (step.sigma_t < FAR * step.alpha_t)
+        # euler + half (eps_s - eps_t); eps_s = (euler - alpha_s x0_s)/sigma_s, eps_t = (x - alpha_t x0)/sigma_t.
+        half = (step.sigma_s - step.sigma_t * step.alpha_s / step.alpha_t) / 2
+        on_s = torch.where(inner, half / step.sigma_s, 0.0)
+        on_t = torch.where(inner, half / step.sigma_t, 0.0)
+        corrected = Weights(
+            x=euler.x * (1 + on_s) - on_t,
+            x0=euler.x0 * (1 + on_s) + on_t * step.alpha_t,
+            past=(-on_s * step.alpha_s,),
+        )
+        return euler, corrected
+
+    def step(
+        self,
+        denoiser: Denoiser,
+        state: State,
+        s: Tensor,
+        weights: tuple[Weights, Weights],
+        draw: Draw,
+        condition: Condition,
+    ) -> State:
+        x, x0 = state.x, denoiser(state.x, state.t, condition).x0
+        euler, corrected = weights
+        x_s = weighted_sum((euler.x, x), (euler.x0, x0))
+        if present(corrected.past[0]):
+            x0_s = denoiser(x_s, s, condition).x0
+            x_s = weighted_sum((corrected.x, x), (corrected.x0, x0), (corrected.past[0], x0_s))
+        return state.advance(x_s, s, x0)
+
+
+@dataclass(frozen=True)
+class Churn:
+    """A sampler whose step starts from a level raised with fresh noise, so that a run explores and forgets errors.
+
+    sigma/alpha grows by the share gamma in [0, sqrt(2) - 1] (the paper's S_churn is gamma times the number of steps),
+    to t = 1 at most, and only where s_tmin <= sigma/alpha <= s_tmax; s_noise scales the new noise. For samplers that
+    do not look back.
+    """
+
+    sampler: Sampler
     gamma: float = 0.0
     s_tmin: float = 0.0
     s_tmax: float = math.inf
@@ -39,10 +85,10 @@ class Churn:
         if not (0 <= self.s_tmin < self.s_tmax and self.s_noise > 0):
             raise ValueError(f"s_tmin {self.s_tmin} must be below s_tmax {self.s_tmax}, and s_noise positive")
 
-    def __call__(self, schedule: NoiseSchedule, state: State, draw: Draw) -> State:
-        """The state at the raised level, which ends at t = 1 at most."""
-        if not self.gamma:
-            return state
+    def __call__(self, denoiser: Denoiser, state: State, s: Tensor, draw: Draw, condition: Condition = None) -> State:
+        return self.sampler(denoiser, self._raised(denoiser.schedule, state, draw), s, draw, condition)
+
+    def _raised(self, schedule: NoiseSchedule, state: State, draw: Draw) -> State:
         log_snr = schedule.log_snr(state.t)
         rho = torch.exp(-log_snr)
         churned = (rho >= self.s_tmin) & (rho <= self.s_tmax)
@@ -52,39 +98,3 @@ class Churn:
             return state
         x = diffuse_forward(schedule, state.x, state.t, t, self.s_noise * draw())
         return replace(state, x=torch.where(expand(t - state.t, x) > 0, x, state.x), t=t)
-
-
-@dataclass(frozen=True)
-class Euler:
-    """First order, one evaluation a step."""
-
-    churn: Churn = field(default_factory=Churn)
-
-    def __call__(self, denoiser: Denoiser, state: State, s: Tensor, draw: Draw, condition: Condition = None) -> State:
-        state = self.churn(denoiser.schedule, state, draw)
-        x0 = denoiser(state.x, state.t, condition).x0
-        step = Transition.between(denoiser.schedule, state.t, s)
-        return state.advance(step.first_order(state.x, x0), s, x0)
-
-
-@dataclass(frozen=True)
-class Heun:
-    """Second order, two evaluations a step; Euler's step into sigma_s = 0 and out of levels noisier than FAR."""
-
-    churn: Churn = field(default_factory=Churn)
-
-    def __call__(self, denoiser: Denoiser, state: State, s: Tensor, draw: Draw, condition: Condition = None) -> State:
-        schedule = denoiser.schedule
-        state = self.churn(schedule, state, draw)
-        x = state.x
-        x0 = denoiser(x, state.t, condition).x0
-        step = Transition.between(schedule, state.t, s)
-        euler = step.first_order(x, x0)
-        inner = (step.sigma_s > 0) & (step.sigma_t < FAR * step.alpha_t)
-        if not bool(inner.any()):
-            return state.advance(euler, s, x0)
-        slope_t = noise_estimate(schedule, x, x0, state.t)
-        slope_s = noise_estimate(schedule, euler, denoiser(euler, s, condition).x0, s)
-        half_step = (step.sigma_s - step.sigma_t * step.alpha_s / step.alpha_t) / 2
-        corrected = euler + expand(half_step, x) * (slope_s - slope_t)
-        return state.advance(torch.where(expand(inner, x).bool(), corrected, euler), s, x0)

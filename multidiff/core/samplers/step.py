@@ -75,8 +75,8 @@ class Transition:
     @classmethod
     def between(cls, schedule: NoiseSchedule, t: Tensor, s: Tensor) -> Transition:
         """From t to s."""
-        t, s = t.double(), s.double()
-        return cls(schedule.alpha(t), schedule.sigma(t), schedule.alpha(s), schedule.sigma(s))
+        alpha, sigma = schedule.alpha_sigma(torch.stack(torch.broadcast_tensors(t.double(), s.double())))
+        return cls(alpha[0], sigma[0], alpha[1], sigma[1])
 
     @property
     def decay(self) -> Tensor:
@@ -96,6 +96,7 @@ class Transition:
 
 def diffuse_forward(schedule: NoiseSchedule, x: Tensor, t: Tensor, s: Tensor, z: Tensor) -> Tensor:
     """A draw from q(x_s | x_t) for s > t: (alpha_s/alpha_t) x_t + sqrt(sigma_s^2 - (alpha_s/alpha_t)^2 sigma_t^2) z."""
-    ratio = schedule.alpha(s) / schedule.alpha(t)
-    variance = schedule.sigma(s) ** 2 - (ratio * schedule.sigma(t)) ** 2
+    (alpha_t, sigma_t), (alpha_s, sigma_s) = schedule.alpha_sigma(t), schedule.alpha_sigma(s)
+    ratio = alpha_s / alpha_t
+    variance = sigma_s**2 - (ratio * sigma_t) ** 2
     return expand(ratio, x) * x + expand(torch.sqrt(variance.clamp(min=0)), x) * z

@@ -12,19 +12,20 @@ to x. B(h) = e^-h - 1 (the paper's B_2; it matters to the two rules only).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from multidiff.core.denoiser import Condition, Denoiser
+from multidiff.core.samplers.planned import OneEvaluation, Weights
 from multidiff.core.samplers.polynomial import growing, weights
-from multidiff.core.samplers.step import Draw, Past, State, Transition
-from multidiff.core.schedule import NoiseSchedule, expand
+from multidiff.core.samplers.step import Transition
+from multidiff.core.schedule import NoiseSchedule
 
 
 @dataclass(frozen=True)
-class UniPC:
+class UniPC(OneEvaluation):
     """Deterministic, one evaluation a step. Into sigma_s = 0 and out of alpha_t = 0 it is of first order."""
 
     order: int = 2
@@ -33,33 +34,36 @@ class UniPC:
         if self.order not in (1, 2, 3):
             raise ValueError(f"order {self.order} must be 1, 2 or 3")
 
-    def __call__(self, denoiser: Denoiser, state: State, s: Tensor, draw: Draw, condition: Condition = None) -> State:
-        schedule = denoiser.schedule
-        now = Past(state.t, denoiser(state.x, state.t, condition).x0)
-        x = self._corrected(schedule, state, now)
-        step = Transition.between(schedule, state.t, s)
-        change = _integral(schedule, step, x, now, state.history[: self.order - 1])
-        return replace(state, x=x).advance(step.first_order(x, now.x0) + change, s, now.x0, self.order)
+    @property
+    def memory(self) -> int:
+        return self.order
 
-    def _corrected(self, schedule: NoiseSchedule, state: State, now: Past) -> Tensor:
-        """x with the last step redone, knowing x0 at its end."""
-        if not state.history:
-            return state.x
-        start, before = state.history[0], state.history[1 : self.order]
-        step = Transition.between(schedule, start.t, state.t)
-        predicted = _integral(schedule, step, state.x, start, before)
-        return state.x + _integral(schedule, step, state.x, start, (now, *before)) - predicted
+    def weights(self, schedule: NoiseSchedule, t: Tensor, s: Tensor, past: Sequence[Tensor]) -> Weights:
+        step = Transition.between(schedule, t, s)
+        kept = step.sigma_s / step.sigma_t
+        on_now, on_past = self._correction(schedule, t, past)
+        on_now, on_past = kept * on_now, [kept * weight for weight in on_past]
+        for k, weight in enumerate(_on_changes(schedule, t, s, past[: self.order - 1])):
+            on_now, on_past[k] = on_now - weight, on_past[k] + weight
+        return Weights(x=kept, x0=step.alpha_s * (1 - step.decay) + on_now, past=tuple(on_past))
+
+    def _correction(self, schedule: NoiseSchedule, t: Tensor, past: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """What redoing the last step, knowing x0 at its end, adds to x: the weights of x0 now and of the past ones."""
+        if not past:
+            return torch.zeros_like(t), []
+        start, before = past[0], past[1:]
+        on_now, *corrector = _on_changes(schedule, start, t, [t, *before])
+        predictor = _on_changes(schedule, start, t, before)
+        on_before = [ours - theirs for ours, theirs in zip(corrector, predictor, strict=True)]
+        return on_now, [-sum(on_before, on_now), *on_before]
 
 
-def _integral(schedule: NoiseSchedule, step: Transition, x: Tensor, start: Past, others: tuple[Past, ...]) -> Tensor:
-    """alpha_s times the integral of x0's change over the step, by the polynomial through `start` and the others."""
-    result = torch.zeros_like(x)
-    inner = (step.sigma_s > 0) & (step.alpha_t > 0)
-    if not others or not bool(inner.any()):
-        return result
-    h, origin = step.h, schedule.log_snr(start.t)
-    nodes = [(schedule.log_snr(other.t) - origin) / h for other in others]
+def _on_changes(schedule: NoiseSchedule, t: Tensor, s: Tensor, others: Sequence[Tensor]) -> list[Tensor]:
+    """alpha_s times the integral of x0's change over the step from t to s, by the polynomial through t and the others:
+    its weights of what x0 at the others differs by from x0 at t."""
+    step = Transition.between(schedule, t, s)
+    h, now = step.h, schedule.log_snr(t)
+    nodes = [(schedule.log_snr(other) - now) / h for other in others]
     on_others = [growing(h)(1)[0] / (2 * nodes[0])] if len(nodes) == 1 else weights(growing(h), nodes)
-    for weight, other in zip(on_others, others, strict=True):
-        result = result + expand(torch.where(inner, step.alpha_s * weight, 0.0), x) * (other.x0 - start.x0)
-    return result
+    inner = (step.sigma_s > 0) & (step.alpha_t > 0)
+    return [torch.where(inner, step.alpha_s * weight, 0.0) for weight in on_others]
