@@ -10,8 +10,8 @@ from multidiff.core.samplers.adams_bashforth import AdamsBashforth, deis, eab, l
 from multidiff.core.samplers.ancestral import DDPM
 from multidiff.core.samplers.consistency import Consistency
 from multidiff.core.samplers.ddim import DDIM
-from multidiff.core.samplers.learned import LearnedDDPM
 from multidiff.core.samplers.langevin import AnnealedLangevin, PredictorCorrector
+from multidiff.core.samplers.learned import LearnedDDPM
 from multidiff.core.samplers.multistep import DPMSolver, Rule, SDEDPMSolver
 from multidiff.core.samplers.ode import Churn, Heun
 from multidiff.core.samplers.planned import Planned, plan
