@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
 from multidiff import core, weights
@@ -38,7 +39,7 @@ class DistillationObjective(DenoiserObjective):
         if self.method.critic:
             self.groups |= {"critic": copy.deepcopy(network)}
             self.critic = model.denoiser(self.groups["critic"])
-        self.teacher = guided(teacher_of(model), spec.guidance)
+        self.teacher = guided(teacher_of(model), spec.guidance) if self.method.taught else self.denoiser
         grid, self.steps = spec.grid.make(core.GRIDS), spec.steps
         self.grid = lru_cache(lambda steps: grid(self.denoiser.schedule, steps))
 
@@ -104,7 +105,11 @@ def student_recipe(
     source = recipes.load(folder / "recipe.yaml")
     values = source.as_dict()
     scale = source.sample.guidance if guidance is None else guidance
-    spec = recipes.DistillSpec.model_validate({"teacher": teacher, "method": method, "steps": steps, "guidance": scale})
+    asked = {"teacher": teacher, "method": method, "steps": steps, "guidance": scale}
+    try:
+        spec = recipes.DistillSpec.model_validate(asked)
+    except ValidationError as error:
+        raise RecipeError("\n".join(recipes.problems(error, recipes.DistillSpec, "distill"))) from None
     trained: core.Distillation = spec.method.make(core.DISTILLATIONS)
     changes = {
         "name": f"{source.name}-{steps}step",

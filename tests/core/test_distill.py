@@ -128,10 +128,11 @@ def test_a_students_few_steps_reach_the_data(name, options, steps, four, one):
         assert error(student, method.sampler, 1) < one
 
 
-@pytest.mark.parametrize(("student_steps", "bound"), [(1, 0.02), (4, 0.02)])
+@pytest.mark.parametrize(("student_steps", "bound"), [(1, 0.025), (4, 0.04)])
 def test_distribution_matching_reaches_the_teachers_law_in_the_steps_it_is_for(student_steps, bound):
-    method = make(DISTILLATIONS, "dmd", {"critic_steps": 2})
-    student = trained(method, 400, 2e-3, student_steps)
+    method = make(DISTILLATIONS, "dmd", {"critic_steps": 4})
+    student = trained(method, 300, 1e-3, student_steps)
+    assert error(denoiser(pretrained()), method.sampler, student_steps) > 0.1
     assert error(student, method.sampler, student_steps) < bound
 
 

@@ -9,6 +9,17 @@
 
 Each is called with a `Lesson`, who learns from whom, and yields its losses, so that one training loop runs all. The
 teacher may carry guidance, which the student then needs no longer.
+
+Measured on a mixture in the plane with an exact teacher, straight paths, 600 steps of training (dmd: 600 with two of
+the critic each), as the energy distance to exact samples; 0.001 is the resolution:
+
+    in 4 steps, in 1             DDIM of the teacher 0.031, 0.76
+    progressive                  <0.001, -        (a student of 4 steps is none of 1)
+    consistency                  <0.001, <0.001
+    lcm (50 levels)              0.007, 0.004
+    consistency-training         0.004, 0.005     (levels 10 to 160; 12 throughout: 0.008, 0.024; 160: 0.014, 0.024)
+    reflow (400 steps)           <0.001, 0.003
+    dmd                          0.012, 0.005     (each by its own student; it needs a low learning rate)
 """
 
 from multidiff.core.distill.consistency import Consistency, ConsistencyTraining, latent_consistency

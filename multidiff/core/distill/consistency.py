@@ -36,6 +36,7 @@ class Consistency:
     levels: int = 0
     substeps: int = 4
     sampler: ClassVar[str] = "consistency"
+    taught: ClassVar[bool] = True
     critic: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
@@ -75,6 +76,7 @@ class ConsistencyTraining:
     first: int = 10
     last: int = 160
     sampler: ClassVar[str] = "consistency"
+    taught: ClassVar[bool] = False
     critic: ClassVar[bool] = False
 
     def __post_init__(self) -> None:

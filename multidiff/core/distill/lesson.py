@@ -43,6 +43,8 @@ class Distillation(Protocol):
 
     sampler: ClassVar[str]
     """The name in SAMPLERS of the sampler that the student is for."""
+    taught: ClassVar[bool]
+    """Whether it learns from the teacher, or from data alone."""
     critic: ClassVar[bool]
     """Whether a second network, the group "critic", is trained beside the student."""
 

@@ -37,6 +37,7 @@ class DistributionMatching:
 
     critic_steps: int = 2
     sampler: ClassVar[str] = "consistency"
+    taught: ClassVar[bool] = True
     critic: ClassVar[bool] = True
 
     def __post_init__(self) -> None:

@@ -29,6 +29,7 @@ class Progressive:
 
     substeps: int = 4
     sampler: ClassVar[str] = "ddim"
+    taught: ClassVar[bool] = True
     critic: ClassVar[bool] = False
 
     def __post_init__(self) -> None:

@@ -22,6 +22,7 @@ class Reflow:
 
     teacher_steps: int = 16
     sampler: ClassVar[str] = "ddim"
+    taught: ClassVar[bool] = True
     critic: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
