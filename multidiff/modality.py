@@ -152,7 +152,10 @@ class Modality(Protocol):
     def codec(self, spec: Any) -> nn.Module: ...
 
     def network(self, spec: Any, codec: Any) -> nn.Module:
-        """The denoiser network: forward(x (B, *event), log_snr (B,), condition) -> (B, *event)."""
+        """The denoiser network: forward(x (B, *event), log_snr (B,), condition) -> (B, *event).
+
+        Its `features`, of the same arguments, are (B, width): what a classifier of noisy media stands on.
+        """
         ...
 
     def batch(self, rows: dict[str, Tensor], codec: Any, data: Any, generator: torch.Generator) -> Batch:

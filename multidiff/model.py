@@ -18,10 +18,12 @@ from torch import Tensor, nn
 
 import multidiff
 from multidiff import core, text
+from multidiff.classifier import PromptClassifier, features
 from multidiff.errors import InputError, MediaError, ModelError, MultidiffError, did_you_mean
 from multidiff.files import folder as writable_folder
 from multidiff.files import save_tensors, written_whole
 from multidiff.modality import Modality
+from multidiff.nn.embedding import masked_mean
 from multidiff.recipe import Recipe, SampleSpec
 from multidiff.settings import Settings, resolve, task_of
 
@@ -61,9 +63,15 @@ class Model:
         self.network = network
         self.precision = precision
         self.others = others
+        self.classifier: PromptClassifier | None = None
 
     def __repr__(self) -> str:
         return f"Model({self.name!r}, {self.modality.name}, {self.parameters / 1e6:.1f} M parameters, {self.device})"
+
+    @property
+    def can_sample(self) -> bool:
+        """False where only a codec, or a classifier of noisy media, was trained."""
+        return self.network is not None and self.recipe.train.objective != "classifier"
 
     @property
     def name(self) -> str:
@@ -100,10 +108,11 @@ class Model:
 
         Raises ModelError when the model holds only a codec.
         """
-        network = network if network is not None else self.network
+        if network is None and self.can_sample:
+            network = self.network
         if network is None:
             raise ModelError(
-                f"{self.name}: holds a codec ({self.recipe.train.objective}) and no denoiser to sample from"
+                f"{self.name}: holds no denoiser to sample from (its train.objective is {self.recipe.train.objective})"
             )
         return self.recipe.diffusion.denoiser(network, self.modality.clamp)
 
@@ -242,7 +251,8 @@ class Model:
             times,
             self.modality.clamp,
             prompt=lambda text: self.tokens([text]),
-            model=self._weaker,
+            model=lambda name: self._other(name).denoiser(),
+            classifier=self._classifier,
         )
         try:
             guided: core.Denoiser = sampling.guidance_method.make(core.GUIDANCE)(self.denoiser(), run)
@@ -250,8 +260,22 @@ class Model:
             raise InputError(f"guidance {sampling.guidance:g} by {sampling.guidance_method.name}: {error}") from None
         return guided
 
-    def _weaker(self, name: str) -> core.Denoiser:
-        """The denoiser of another model that works in the same space. Raises ModelError."""
+    def _classifier(self, name: str) -> Callable[[Tensor, Tensor, core.Condition], Tensor]:
+        """log p(prompt | x_t) of another model's classifier. Raises ModelError."""
+        other = self._other(name)
+        head, told = other.classifier, other.denoiser(other.network)
+        if head is None:
+            raise ModelError(f"{name}: holds no classifier; train one with train.objective=classifier")
+
+        def log_probability(x_t: Tensor, t: Tensor, condition: core.Condition) -> Tensor:
+            condition = condition or {}
+            prompts = masked_mean(condition["tokens"], condition.get("tokens_mask"))
+            return head.log_probability(features(told, x_t, t, condition), prompts)
+
+        return log_probability
+
+    def _other(self, name: str) -> Model:
+        """Another model that works in the same space. Raises ModelError."""
         if self.others is None:
             raise ModelError(f"{self.name}: was not loaded from a folder and knows no other models")
         other = self.others(name)
@@ -261,7 +285,7 @@ class Model:
                 mine, its = (spec.model_copy(update={"weights": ""}) for spec in (mine, its))
             if mine != its:
                 raise ModelError(f"{name}: cannot guide {self.name}, which has another {what}")
-        return other.denoiser()
+        return other
 
     def encode(self, media: Any, prompt: str = "") -> tuple[Tensor, dict[str, Tensor]]:
         """(x0 (1, *event) in model space, the condition of its length and the prompt). Raises MediaError."""
@@ -297,7 +321,7 @@ class Model:
         """
         folder = writable_folder(folder)
         tensors = {}
-        for prefix, module in (("network", self.network), ("codec", self.codec)):
+        for prefix, module in (("network", self.network), ("codec", self.codec), ("classifier", self.classifier)):
             for key, value in (module.state_dict() if module is not None else {}).items():
                 value = value.detach().cpu()
                 value = value.half() if half and value.dtype == torch.float32 else value

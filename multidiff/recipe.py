@@ -149,8 +149,8 @@ class TrainSpec(Spec):
 
     @property
     def of_denoiser(self) -> bool:
-        """Whether a denoiser is trained, on a codec that is there already."""
-        return self.objective in ("denoiser", "distillation")
+        """Whether the denoiser's network is trained, on a codec that is there already."""
+        return self.objective in ("denoiser", "distillation", "classifier")
 
 
 class DistillSpec(Spec):

@@ -63,7 +63,8 @@ def resolve(recipe: Recipe, modality: Modality, task: str, values: Mapping[str, 
     known = [*sampling_keys, *option_keys, *task_keys]
     for key in values:
         if key not in known:
-            raise InputError(f"{recipe.name} ({modality.name}): no option '{key}'{did_you_mean(key, known, [*option_keys, *task_keys])}")
+            hint = did_you_mean(key, known, [*option_keys, *task_keys])
+            raise InputError(f"{recipe.name} ({modality.name}): no option '{key}'{hint}")
     chosen = {key: value for key, value in values.items() if value is not None}
     sampling = _validated(
         SampleSpec, {**recipe.sample.model_dump(), **{k: v for k, v in chosen.items() if k in sampling_keys}}
@@ -72,8 +73,6 @@ def resolve(recipe: Recipe, modality: Modality, task: str, values: Mapping[str, 
         sampling.times(recipe.diffusion.schedule.make(core.SCHEDULES))
     except ValueError as error:
         raise InputError(f"{sampling.grid.name} with {sampling.steps} steps: {error}") from None
-    if sampling.sampler.options.get("variance") == "learned" and not getattr(recipe.network, "learned_variance", False):
-        raise InputError(f"{recipe.name}: has learned no variance; take ddpm:variance=small or large")
     if sampling.sampler.options.get("variance") == "learned" and not getattr(recipe.network, "learned_variance", False):
         raise InputError(f"{recipe.name}: has learned no variance; take ddpm:variance=small or large")
     options = _validated(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import cast
 
 import torch
 import yaml
@@ -15,6 +16,7 @@ from torch import nn
 
 from multidiff import recipe as recipes
 from multidiff import registry
+from multidiff.classifier import PromptClassifier
 from multidiff.errors import InputError, ModelError, RecipeError, did_you_mean
 from multidiff.model import FORMAT, Model
 from multidiff.recipe import Recipe
@@ -100,10 +102,13 @@ def load(name: str | Path, device: str = "auto", precision: str = "auto") -> Mod
     _fill(codec, folder, "codec", recipe)
     if network is not None:
         _fill(network, folder, "network", recipe)
-    model = _on(
-        Model(recipe, modality, codec, network, precision, lambda other: load(other, device, precision)), device
-    )
-    for module in filter(None, (model.codec, model.network)):
+    model = Model(recipe, modality, codec, network, precision, lambda other: load(other, device, precision))
+    if network is not None and recipe.train.objective == "classifier":
+        captions = torch.zeros(_shape(folder, "classifier.captions"))
+        model.classifier = PromptClassifier(cast(int, network.width), captions)
+        _fill(model.classifier, folder, "classifier", recipe)
+    _on(model, device)
+    for module in filter(None, (model.codec, model.network, model.classifier)):
         module.eval().requires_grad_(False)
     return model
 
@@ -123,10 +128,20 @@ def choose_device(device: str | torch.device) -> torch.device:
 
 def _on(model: Model, device: str | torch.device) -> Model:
     chosen = choose_device(device)
-    for module in (model.codec, model.network):
-        if module is not None:
-            module.to(chosen)
+    for module in filter(None, (model.codec, model.network, model.classifier)):
+        module.to(chosen)
     return model
+
+
+def _shape(folder: Path, key: str) -> list[int]:
+    """The shape of a tensor in a model's folder. Raises ModelError."""
+    path = folder / "model.safetensors"
+    try:
+        with safe_open(path, "pt") as file:
+            shape: list[int] = file.get_slice(key).get_shape()
+            return shape
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path}: has no tensor {key} ({error}); train the model again") from None
 
 
 def _fill(module: nn.Module, folder: Path, prefix: str, recipe: Recipe) -> None:

@@ -17,7 +17,7 @@ LAYERS = [
     set(MEDIA),
     {"registry"},
     {"recipe"},
-    {"settings"},
+    {"settings", "classifier"},
     {"model", "weights", "output"},
     {"job", "measure", "train", "evaluate", "bench"},
     {"cli"},

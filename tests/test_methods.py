@@ -18,7 +18,7 @@ ASKED = {
     "autoguidance": "autoguidance:weak=weaker",
 }
 UNSERVED = {"classifier"}
-"""Needs a classifier of noisy media, which a model does not hold."""
+"""Needs a trained classifier: tests/train/test_classifier.py."""
 STEPS = 3
 
 
@@ -64,7 +64,7 @@ def test_every_guidance_changes_what_is_sampled(tiny_codec: Path, medium: str) -
         ("apg:eta=hello", 2.0, "apg: eta: .* number .*hello"),
         ("apg:eta=.nan", 2.0, "eta.*finite"),
         ("autoguidance:weak=other", 2.0, "diffusion.schedule"),
-        ("classifier:model=it", 2.0, "no classifier"),
+        ("classifier:model=weaker", 2.0, "holds no classifier"),
     ],
 )
 def test_impossible_guidance_is_one_clear_error(tiny_codec: Path, method: str, scale: float, fault: str) -> None:

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from multidiff.modality import Condition, Spec
-from multidiff.nn.embedding import LogSNREmbedding, sinusoidal
+from multidiff.nn.embedding import LogSNREmbedding, masked_mean, sinusoidal
 from multidiff.nn.transformer import Transformer
 
 TOKEN_DIM = 384
@@ -56,6 +56,7 @@ class LatentTransformer(nn.Module):
 
     def __init__(self, channels: int, spec: NetworkSpec) -> None:
         super().__init__()
+        self.width = spec.dim
         self.log_snr = LogSNREmbedding(spec.condition_dim)
         self.seconds = SecondsEmbedding(2, spec.condition_dim)
         self.prompt = nn.Linear(TOKEN_DIM, spec.condition_dim)
@@ -65,6 +66,14 @@ class LatentTransformer(nn.Module):
         )
 
     def forward(self, x: Tensor, log_snr: Tensor, condition: Condition) -> Tensor | tuple[Tensor, Tensor]:
+        out, channels = self.transformer.output(self._hidden(x, log_snr, condition)).transpose(1, 2), x.shape[1]
+        return out if out.shape[1] == channels else (out[:, :channels], out[:, channels:])
+
+    def features(self, x: Tensor, log_snr: Tensor, condition: Condition) -> Tensor:
+        """(B, dim): the mean over time of what the output layer sees."""
+        return self._hidden(x, log_snr, condition).mean(dim=1)
+
+    def _hidden(self, x: Tensor, log_snr: Tensor, condition: Condition) -> Tensor:
         vector = self.log_snr(log_snr)
         if "seconds" in condition:
             vector = vector + self.seconds(condition["seconds"])
@@ -74,15 +83,4 @@ class LatentTransformer(nn.Module):
         # One channel: a latent frame is known as a whole or not at all.
         mask = condition["mask"][:, :1].to(x) if "mask" in condition else x.new_zeros(1, 1, 1)
         known = mask.expand(x.shape[0], 1, x.shape[2])
-        out = self.transformer(torch.cat([x, known], dim=1).transpose(1, 2), vector, tokens, tokens_mask)
-        out, channels = out.transpose(1, 2), x.shape[1]
-        return out if out.shape[1] == channels else (out[:, :channels], out[:, channels:])
-
-
-def masked_mean(tokens: Tensor, mask: Tensor | None) -> Tensor:
-    """Mean over the sequence, (B, L, D) -> (B, D), of the tokens where `mask` (B, L) is True."""
-    if mask is None:
-        return tokens.mean(dim=1)
-    share = mask.to(tokens)
-    share = share / share.sum(dim=1, keepdim=True).clamp(min=1)
-    return torch.einsum("bl,bld->bd", share, tokens)
+        return self.transformer.hidden(torch.cat([x, known], dim=1).transpose(1, 2), vector, tokens, tokens_mask)

@@ -29,6 +29,15 @@ def rotate(x: Tensor, positions: Tensor, max_period: float = 10_000.0) -> Tensor
     return torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)
 
 
+def masked_mean(tokens: Tensor, mask: Tensor | None) -> Tensor:
+    """Mean over the sequence, (B, L, D) -> (B, D), of the tokens where `mask` (B, L) is True."""
+    if mask is None:
+        return tokens.mean(dim=1)
+    share = mask.to(tokens)
+    share = share / share.sum(dim=1, keepdim=True).clamp(min=1)
+    return torch.einsum("bl,bld->bd", share, tokens)
+
+
 class LogSNREmbedding(nn.Module):
     """lambda = log(alpha/sigma) of shape (B, ...) -> (B, ..., dim).
 

@@ -77,9 +77,15 @@ class Transformer(nn.Module):
     def forward(
         self, x: Tensor, condition: Tensor, context: Tensor | None = None, context_mask: Tensor | None = None
     ) -> Tensor:
+        return self.output(self.hidden(x, condition, context, context_mask))
+
+    def hidden(
+        self, x: Tensor, condition: Tensor, context: Tensor | None = None, context_mask: Tensor | None = None
+    ) -> Tensor:
+        """What the output layer sees: (B, N, dim)."""
         positions = torch.arange(x.shape[1], device=x.device)
         h = self.embed(x)
         for block in self.blocks:
             h = block(h, condition, positions, context, context_mask)
         scale, shift = self.modulation(F.silu(condition))[:, None, :].chunk(2, dim=-1)
-        return self.output(self.norm(h) * (1 + scale) + shift)
+        return self.norm(h) * (1 + scale) + shift

@@ -15,7 +15,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from multidiff.nn.embedding import LogSNREmbedding
+from multidiff.nn.embedding import LogSNREmbedding, masked_mean
 from multidiff.nn.residual import Downsample, ResidualBlock, TemporalConvolution, Upsample, group_norm, zeroed
 from multidiff.nn.space_time import SpaceTimeBlock
 
@@ -105,9 +105,7 @@ class UNet(nn.Module):
         levels = log_snr[:, None].expand(-1, frames) if log_snr.ndim == 1 else log_snr
         vector = self.level_embedding(levels)
         if self.prompt_embedding is not None and tokens is not None:
-            share = torch.ones(tokens.shape[:2], device=tokens.device) if tokens_mask is None else tokens_mask
-            share = (share / share.sum(1, keepdim=True).clamp(min=1)).to(tokens.dtype)
-            vector = vector + self.prompt_embedding(torch.einsum("bl,bld->bd", share, tokens))[:, None]
+            vector = vector + self.prompt_embedding(masked_mean(tokens, tokens_mask))[:, None]
         return vector
 
     def forward(
@@ -121,8 +119,37 @@ class UNet(nn.Module):
         """log_snr (B,), or (B, T) for a noise level of each frame; tokens (B, L, context_dim) and tokens_mask
         (B, L) bool; `extra` (B, T, dim) is added to the embedding of the noise level."""
         frames = x.shape[2] if self.temporal else 1
-        h = rearrange(x, "b c t h w -> (b t) c h w") if self.temporal else x
-        straight = h[:, : self.skip.out_features]
+        pictures = rearrange(x, "b c t h w -> (b t) c h w") if self.temporal else x
+        hidden, condition = self._hidden(pictures, frames, log_snr, tokens, tokens_mask, extra)
+        h = self.exit(hidden)
+        straight = self.skip(condition)[:, :, None, None] * pictures[:, : self.skip.out_features]
+        h = h + F.pad(straight, (0, 0, 0, 0, 0, h.shape[1] - straight.shape[1]))
+        return rearrange(h, "(b t) c h w -> b c t h w", t=frames) if self.temporal else h
+
+    def features(
+        self,
+        x: Tensor,
+        log_snr: Tensor,
+        tokens: Tensor | None = None,
+        tokens_mask: Tensor | None = None,
+        extra: Tensor | None = None,
+    ) -> Tensor:
+        """(B, widths[0]): the mean over space and time of what the last convolution sees."""
+        frames = x.shape[2] if self.temporal else 1
+        pictures = rearrange(x, "b c t h w -> (b t) c h w") if self.temporal else x
+        hidden, _ = self._hidden(pictures, frames, log_snr, tokens, tokens_mask, extra)
+        return hidden.mean(dim=(2, 3)).unflatten(0, (-1, frames)).mean(dim=1)
+
+    def _hidden(
+        self,
+        h: Tensor,
+        frames: int,
+        log_snr: Tensor,
+        tokens: Tensor | None,
+        tokens_mask: Tensor | None,
+        extra: Tensor | None,
+    ) -> tuple[Tensor, Tensor]:
+        """(what the last convolution sees (B T, C, H, W), the vector of each frame (B T, dim))."""
         h = self.entry(h.contiguous(memory_format=torch.channels_last))
         vector = self.embed(log_snr, frames, tokens, tokens_mask)
         condition = F.silu(rearrange(vector if extra is None else vector + extra, "b t d -> (b t) d"))
@@ -142,7 +169,4 @@ class UNet(nn.Module):
                 h = layer(h, (skips[-1].shape[-2], skips[-1].shape[-1]))
             else:
                 h = run(layer, torch.cat([h, skips.pop()], dim=1))
-        h = self.exit(F.silu(self.exit_norm(h)))
-        straight = self.skip(condition)[:, :, None, None] * straight
-        h = h + F.pad(straight, (0, 0, 0, 0, 0, h.shape[1] - straight.shape[1]))
-        return rearrange(h, "(b t) c h w -> b c t h w", t=frames) if self.temporal else h
+        return F.silu(self.exit_norm(h)), condition

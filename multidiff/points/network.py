@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from multidiff.modality import Condition, Spec
 from multidiff.nn.attention import AdaptiveNorm, FeedForward
-from multidiff.nn.embedding import LogSNREmbedding
+from multidiff.nn.embedding import LogSNREmbedding, masked_mean
 from multidiff.nn.latent_transformer import LatentTransformer
 
 TEXT_DIM = 384
@@ -57,6 +57,7 @@ class PointNetwork(nn.Module):
 
     def __init__(self, spec: PointNetworkSpec) -> None:
         super().__init__()
+        self.width = spec.dim
         self.register_buffer("octaves", 2.0 ** torch.arange(spec.frequencies), persistent=False)
         self.embed = nn.Linear(3 + 6 * spec.frequencies + 1, spec.dim)
         self.mix_norm = AdaptiveNorm(spec.dim, spec.condition_dim)
@@ -81,30 +82,29 @@ class PointNetwork(nn.Module):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
-    def features(self, x: Tensor, mask: Tensor) -> Tensor:
+    def fourier(self, x: Tensor, mask: Tensor) -> Tensor:
         """Coordinates, their Fourier features from a period of 4 units down, and the flag: (B, N, F)."""
         angles = (0.5 * math.pi * x[..., None] * self.octaves.to(x.dtype)).flatten(-2)
         return torch.cat([x, angles.sin(), angles.cos(), mask.to(x.dtype)], dim=-1)
 
     def forward(self, x: Tensor, log_snr: Tensor, condition: Condition) -> Tensor | tuple[Tensor, Tensor]:
+        out = self.output(self._hidden(x, log_snr, condition))
+        return out if out.shape[-1] == 3 else (out[..., :3], out[..., 3:])
+
+    def features(self, x: Tensor, log_snr: Tensor, condition: Condition) -> Tensor:
+        """(B, dim): the mean over the points of what the output layer sees."""
+        return self._hidden(x, log_snr, condition).mean(dim=1)
+
+    def _hidden(self, x: Tensor, log_snr: Tensor, condition: Condition) -> Tensor:
         mask = condition.get("mask", x.new_zeros(1)).expand(*x.shape[:-1], 1)
         level = self.log_snr(log_snr)
         tokens, tokens_mask = condition.get("tokens"), condition.get("tokens_mask")
         if tokens is not None:
             tokens = tokens.to(x.dtype)
-            level = level + self.prompt(_mean(tokens, tokens_mask))
-        h = self.embed(self.features(x, mask))
+            level = level + self.prompt(masked_mean(tokens, tokens_mask))
+        h = self.embed(self.fourier(x, mask))
         # Which octaves carry a signal depends on the noise level, and what a point says on whether it is known.
         normed, gate = self.mix_norm(h, level)
         h = self.transformer(h + gate * self.mix(normed), level, tokens, tokens_mask)
         scale, shift = self.modulation(F.silu(level))[:, None, :].chunk(2, dim=-1)
-        out = self.output(self.norm(h) * (1 + scale) + shift)
-        return out if out.shape[-1] == 3 else (out[..., :3], out[..., 3:])
-
-
-def _mean(tokens: Tensor, mask: Tensor | None) -> Tensor:
-    """Mean (B, D) of the tokens (B, L, D) that count."""
-    if mask is None:
-        return tokens.mean(1)
-    weight = mask[..., None].to(tokens.dtype)
-    return (tokens * weight).sum(1) / weight.sum(1).clamp(min=1)
+        return self.norm(h) * (1 + scale) + shift

@@ -31,7 +31,7 @@ class DenoiserObjective:
             raise ModelError(f"{model.name}: has no network to train; set train.objective to its codec objective")
         recipe = model.recipe
         self.modality, self.codec, self.data = model.modality, model.codec, recipe.data
-        self.denoiser = model.denoiser()
+        self.denoiser = model.denoiser(model.network)
         diffusion = recipe.diffusion
         self.weighting, times = diffusion.loss.make(core.LOSSES), diffusion.times.make(core.TIMES)
         if isinstance(self.weighting, core.Hybrid) and not getattr(recipe.network, "learned_variance", False):

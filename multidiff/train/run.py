@@ -28,6 +28,7 @@ from multidiff.model import Model
 from multidiff.recipe import Recipe
 from multidiff.recipe import load as load_recipe
 from multidiff.train import card, checkpoint, folder, pack, posthoc
+from multidiff.train.classifier import ClassifierObjective
 from multidiff.train.distill import DistillationObjective
 from multidiff.train.folder import STATE
 from multidiff.train.log import Log, read
@@ -95,6 +96,7 @@ def objective(built: Model) -> Callable[[Pack], Objective]:
     known: dict[str, Callable[[Pack], Objective]] = {
         "denoiser": partial(DenoiserObjective, built),
         "distillation": partial(DistillationObjective, built),
+        "classifier": partial(ClassifierObjective, built),
     }
     own = built.modality.objectives(built.codec, built.recipe.data)
     known |= {key: partial(_as_it_is, made) for key, made in own.items()}
@@ -180,7 +182,7 @@ def loop(run: Run, target: Path, before: float, max_minutes: float | None, conso
             progress.update(task, completed=record.step, loss=" ".join(f"{v:.4f}" for v in record.losses.values()))
             if due(spec.validate_every):
                 validate()
-            if main and spec.sample_every and due(spec.sample_every) and spec.of_denoiser:
+            if main and spec.sample_every and due(spec.sample_every) and run.model.can_sample:
                 run.pictures(files.folder(target / "samples"))
             if due(spec.checkpoint_every):
                 run.save(target, elapsed())

@@ -52,6 +52,7 @@ class VideoNetwork(nn.Module):
 
     def __init__(self, spec: VideoNetworkSpec, channels: int) -> None:
         super().__init__()
+        self.width = spec.widths[0]
         self.unet = UNet(
             channels + 1,
             2 * channels if spec.learned_variance else channels,
@@ -66,7 +67,18 @@ class VideoNetwork(nn.Module):
         self.place = nn.Linear(POSITION_FEATURES, self.unet.dim) if spec.positions else None
 
     def forward(self, x: Tensor, log_snr: Tensor, condition: Condition) -> Tensor | tuple[Tensor, Tensor]:
-        B, C, T, H, W = x.shape
+        out, channels = self.unet(*self._told(x, log_snr, condition)), x.shape[1]
+        return out if out.shape[1] == channels else (out[:, :channels], out[:, channels:])
+
+    def features(self, x: Tensor, log_snr: Tensor, condition: Condition) -> Tensor:
+        """(B, widths[0]): the mean over space and time of what the last convolution sees."""
+        return self.unet.features(*self._told(x, log_snr, condition))
+
+    def _told(
+        self, x: Tensor, log_snr: Tensor, condition: Condition
+    ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]:
+        """What the U-Net takes: x with its mask, the level of each frame, tokens and their mask, the frames' places."""
+        B, _, T, H, W = x.shape
         mask = condition.get("mask", x.new_zeros(1)).to(x.dtype).expand(B, 1, T, H, W)
         is_known = rearrange(mask[..., 0, 0], "b 1 t -> b t") > 0
         levels = torch.where(is_known, LOG_SNR_BOUND, log_snr[:, None])
@@ -76,5 +88,4 @@ class VideoNetwork(nn.Module):
         if self.place is not None:
             position = condition.get("position", torch.arange(T, device=x.device).expand(B, T))
             extra = self.place(sinusoidal(position, POSITION_FEATURES).to(x.dtype))
-        out = self.unet(torch.cat([x, mask], dim=1), levels, tokens, condition.get("tokens_mask"), extra)
-        return out if out.shape[1] == C else (out[:, :C], out[:, C:])
+        return torch.cat([x, mask], dim=1), levels, tokens, condition.get("tokens_mask"), extra

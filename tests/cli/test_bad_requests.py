@@ -149,7 +149,7 @@ def test_weights_that_give_nan_are_a_failure_not_a_file(run: Run, assets: Path, 
 
 
 def test_a_codec_alone_cannot_sample(run: Run, assets: Path) -> None:
-    assert run("sample", assets / "codec", "x").is_refused(2, "holds a codec", "no denoiser")
+    assert run("sample", assets / "codec", "x").is_refused(2, "holds no denoiser")
 
 
 @pytest.mark.parametrize(

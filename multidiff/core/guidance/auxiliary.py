@@ -14,6 +14,9 @@ from multidiff.core.schedule import NoiseSchedule, expand
 LogProbability = Callable[[Tensor, Tensor, Condition], Tensor]
 """(x_t (B, *event), t (B, ...), condition) -> log p(y | x_t) (B,), differentiable in x_t."""
 
+FAINT = 1e-2
+"""alpha/sigma below which the gain sigma^2/alpha would only enlarge a classifier's errors."""
+
 
 @dataclass(frozen=True)
 class Autoguidance:
@@ -44,7 +47,7 @@ class ClassifierGradient:
     """The score gains s grad log p(y | x_t), so x0 gains s (sigma^2/alpha) of it. Dhariwal and Nichol 2021
     (2105.05233, algorithm 1); with the exact classifier and s = 1 it is exactly the conditional denoiser.
 
-    At alpha = 0, where x_t tells nothing of y, x0 stays as it is.
+    At alpha < FAINT sigma, where x_t tells next to nothing of y, x0 stays as it is.
     """
 
     denoiser: Denoiser
@@ -63,5 +66,5 @@ class ClassifierGradient:
             x = x_t.detach().clone().requires_grad_()
             (gradient,) = torch.autograd.grad(self.classifier(x, t.clone(), condition).sum(), x)
         alpha, sigma = self.schedule.alpha(t.double()), self.schedule.sigma(t.double())
-        gain = torch.where(alpha > 0, self.scale * sigma**2 / alpha, 0.0)
+        gain = torch.where(alpha > FAINT * sigma, self.scale * sigma**2 / alpha, 0.0)
         return Estimate(self.clamp(x0 + expand(gain, x0) * gradient.to(x0)))
