@@ -1,28 +1,75 @@
-"""multidiff bench: figures of multidiff beside theory and peers."""
+"""multidiff bench: figures of multidiff beside theory, peers and teachers."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
+from multidiff.cli import common
 
-@click.command(name="bench", short_help="Measure samplers against theory and peers.")
-@click.argument("what", type=click.Choice(["core", "cost"]))
-def command(what: str) -> None:
-    """core: for each sampler its order of convergence, its error by evaluations and its difference from diffusers and
-    k-diffusion; for the stochastic ones, how far their samples lie from the law of the data.
 
-    cost: what a step costs besides the denoiser, beside diffusers'.
-    """
-    if what == "cost":
-        from multidiff.bench import cost
+@click.group(name="bench", short_help="Measure samplers against theory and peers, students against teachers.")
+def command() -> None:
+    """Tables in Markdown, each made by one command."""
 
-        for line in cost.markdown(cost.rows()):
-            click.echo(line)
-        return
+
+@command.command()
+def core() -> None:
+    """For each sampler its order of convergence, its error by evaluations and its difference from diffusers and
+    k-diffusion; for the stochastic ones, how far their samples lie from the law of the data."""
     from multidiff.bench import core, law
 
-    for line in core.markdown(core.rows()):
+    for line in (*core.markdown(core.rows()), "", *law.markdown()):
         click.echo(line)
-    click.echo()
-    for line in law.markdown():
+
+
+@command.command()
+def cost() -> None:
+    """What a step costs besides the denoiser, beside diffusers'."""
+    from multidiff.bench import cost
+
+    for line in cost.markdown(cost.rows()):
+        click.echo(line)
+
+
+@command.command()
+@click.argument("teacher")
+@click.argument("students", nargs=-1)
+@click.option("--data", "roots", multiple=True, required=True, help="Folder of real files; may be repeated.")
+@click.option("-n", "--count", type=click.IntRange(4), default=200, show_default=True, help="Samples of each.")
+@click.option("--split", default="train", show_default=True, help="Which of the files: train, val or test.")
+@click.option("--many", type=click.IntRange(1), default=50, show_default=True, help="Steps of the teacher.")
+@click.option("--few", type=click.IntRange(1), multiple=True, default=(4, 1), show_default=True, help="Steps of all.")
+@click.option("--device", default="auto", show_default=True)
+@common.medium_options(lambda modality: [modality.options])
+def distill(
+    teacher: str,
+    students: tuple[str, ...],
+    roots: tuple[str, ...],
+    count: int,
+    split: str,
+    many: int,
+    few: tuple[int, ...],
+    device: str,
+    **values: Any,
+) -> None:
+    """Students (run folders) in few steps beside their teacher in many and in few, by the medium's metrics.
+
+    \b
+    multidiff bench distill shapes runs/shapes-4step-1 --data ../shared/data/points/furniture --points 512
+    """
+    from multidiff import weights
+    from multidiff.bench import distill
+
+    models = {name: weights.load(name, device) for name in (teacher, *students)}
+    runs = [
+        (teacher, models[teacher], many),
+        *((name, model, steps) for name, model in models.items() for steps in few),
+    ]
+    real = distill.references(models[teacher], roots, split, count)
+    _, options = common.split_options(values)
+    with common.progress_bar("bench distill", 1) as progress:
+        table = list(distill.rows(runs, real, progress, **options))
+    for line in distill.markdown(table):
         click.echo(line)
