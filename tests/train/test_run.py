@@ -138,5 +138,5 @@ def test_an_unknown_objective_names_the_known_ones_before_data_are_prepared(
     make_recipe: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run.pack, "load", lambda *given: pytest.fail("prepared"))
-    with pytest.raises(InputError, match="known: denoiser, distillation, adversary"):
+    with pytest.raises(InputError, match="known: denoiser, distillation, classifier, adversary"):
         run.train(make_recipe(objective="vae"), device="cpu")
