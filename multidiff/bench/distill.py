@@ -53,14 +53,19 @@ def rows(
         yield Row(name, steps, model.modality.metrics([example.media for example in real], made))
 
 
-def markdown(table: Sequence[Row]) -> Iterator[str]:
-    """The rows as lines of Markdown; figures of the references alone (their name ends in _real or begins with floor)
-    and counts, equal in every row, stand below."""
-    shared = [key for key in table[0].metrics if key.endswith(("_real", "_count")) or key.startswith("floor_")]
-    own = [key for key in table[0].metrics if key not in shared]
-    yield "| model | steps | " + " | ".join(own) + " |"
-    yield "| --- | --- |" + " --- |" * len(own)
-    for row in table:
+def markdown(table: Iterator[Row]) -> Iterator[str]:
+    """Lines of Markdown, each as soon as its figures are known.
+
+    Figures of the references alone (their names end in _real or _count or begin with floor_) are equal in every row
+    and stand below.
+    """
+    shared: dict[str, float] = {}
+    for number, row in enumerate(table):
+        shared = {k: v for k, v in row.metrics.items() if k.endswith(("_real", "_count")) or k.startswith("floor_")}
+        own = [key for key in row.metrics if key not in shared]
+        if number == 0:
+            yield "| model | steps | " + " | ".join(own) + " |"
+            yield "| --- | --- |" + " --- |" * len(own)
         yield f"| {row.name} | {row.steps} | " + " | ".join(f"{row.metrics[key]:.4g}" for key in own) + " |"
     yield ""
-    yield ", ".join(f"{key} {table[0].metrics[key]:.4g}" for key in shared)
+    yield ", ".join(f"{key} {value:.4g}" for key, value in shared.items())

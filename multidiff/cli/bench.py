@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any
 
 import click
@@ -20,7 +21,7 @@ def core() -> None:
     k-diffusion; for the stochastic ones, how far their samples lie from the law of the data."""
     from multidiff.bench import core, law
 
-    for line in (*core.markdown(core.rows()), "", *law.markdown()):
+    for line in chain(core.markdown(core.rows()), [""], law.markdown()):
         click.echo(line)
 
 
@@ -70,6 +71,5 @@ def distill(
     real = distill.references(models[teacher], roots, split, count)
     _, options = common.split_options(values)
     with common.progress_bar("bench distill", 1) as progress:
-        table = list(distill.rows(runs, real, progress, **options))
-    for line in distill.markdown(table):
-        click.echo(line)
+        for line in distill.markdown(distill.rows(runs, real, progress, **options)):
+            click.echo(line)

@@ -36,7 +36,7 @@ def test_every_model_makes_one_sample_for_each_reference():
     real = distill.references(model, ("folder",), "train", 200)
     table = list(distill.rows([("teacher", model, 50), ("student", model, 1)], real))
     assert [(row.name, row.steps, row.metrics["distance"]) for row in table] == [("teacher", 50, 0), ("student", 1, 4)]
-    assert list(distill.markdown(table)) == [
+    assert list(distill.markdown(iter(table))) == [
         "| model | steps | distance |",
         "| --- | --- | --- |",
         "| teacher | 50 | 0 |",
