@@ -17,7 +17,7 @@ from multidiff.bench.core import mixture
 from multidiff.core import GRIDS, SAMPLERS, MixtureDenoiser, make, sample
 
 COUNT = 3000
-EVALUATIONS = (10, 20, 50, 200)
+EVALUATIONS = (10, 20, 50, 200, 1000)
 
 SHOWN: list[tuple[str, dict[str, Any], int]] = [
     ("ddpm", {"variance": "small"}, 1),
@@ -66,7 +66,7 @@ def markdown() -> Iterator[str]:
         for n in EVALUATIONS:
             times = make(GRIDS, "log-snr")(denoiser.schedule, n // evaluations)
             x = sample(denoiser, make(SAMPLERS, name, options), times, _noise)
-            cells.append(f"{energy_distance(x, exact):.4f}")
+            cells.append(f"{energy_distance(x, exact):.2g}")
         yield f"| {label} | " + " | ".join(cells) + " |"
-    floor = f"{energy_distance(drawn(denoiser, 1), exact):.4f}"
+    floor = f"{energy_distance(drawn(denoiser, 1), exact):.2g}"
     yield "| exact samples | " + " | ".join([floor] * len(EVALUATIONS)) + " |"

@@ -83,7 +83,7 @@ class NetworkDenoiser:
     def outputs(self, x_t: Tensor, t: Tensor, condition: Condition = None) -> tuple[Tensor, Tensor | None]:
         """The network's prediction at x_t (B, *event), t (B, ...), and v where it learns variances; in x_t's dtype."""
         t = t.double()
-        x = keep_known(expand(self.parameterization.input_scale(self.schedule, t), x_t) * x_t, condition)
+        x = keep_known(self.parameterization.scaled(self.schedule, x_t, t), condition)
         out = self.network(x, self.schedule.log_snr(t).to(x), condition or {})
         prediction, v = out if isinstance(out, tuple) else (out, None)
         return prediction.to(x_t.dtype), None if v is None else v.to(x_t.dtype)

@@ -5,9 +5,14 @@ D = x0_hat, the ODE and the change of density along it are
 
     dy/du = y - D,    d log p(y)/du = -tr(I - dD/dy)
 
-so log p(y at u_0) = log N(y at u_1; m, (r_1^2 + s^2) I) + integral over [u_0, u_1] of tr(I - dD/dy) du, where m, the
-data's mean, is the estimate at y = 0 and u_1, and s their standard deviation. y at u_0 is the sample itself: its
-density is that of the data with noise of std r_0 on it.
+so log p(y at u_0) = log p(y at u_1) + integral over [u_0, u_1] of tr(I - dD/dy) du. y at u_0 is the sample itself: its
+density is that of the data with noise of std r_0 on it. y at u_1 is almost nothing but noise, N(m, C + r_1^2 I) with
+the data's mean m and covariance C, and of such a Gaussian the denoiser says all that is needed:
+
+    m = D(0),   (y - m)^T (C + r^2 I)^-1 (y - m) = (y - m)^T (y - D)/r^2,   det(C + r^2 I) = r^(2d)/det(I - dD/dy)
+
+The determinant is taken as that of as many equal eigenvalues, (tr(I - dD/dy)/d)^d. (With white data of std 1
+in place of C the error is 7e-3 nats on Stable Diffusion's schedule, which ends at a log-SNR of -2.7.)
 The trace is exact (D backward passes for an event of D elements) or Hutchinson's estimate with probes of random signs
 (Grathwohl et al. 2019, 1810.01367, eq. 8), seeded for each sample, the same along the whole path.
 
@@ -86,9 +91,11 @@ def log_likelihood(
         d4, l4 = slope(y + width * d3, u + width)
         y = y + width / 6 * (d1 + 2 * d2 + 2 * d3 + d4)
         total = total + width / 6 * (l1 + 2 * l2 + 2 * l3 + l4)
-    variance = math.exp(-2 * low) + levels.data_std**2
-    centred = (y - _mean(denoiser, x0, low, condition)).double().flatten(1)
-    return total - (centred**2 / variance + math.log(2 * math.pi * variance)).sum(1) / 2
+    away, spared = slope(y, -low)
+    dimensions, variance = y[0].numel(), math.exp(-2 * low)
+    centred = (y - _mean(denoiser, x0, low, condition)).double()
+    distance = (centred * away).flatten(1).sum(1) / variance
+    return total - (distance + dimensions * (math.log(2 * math.pi * variance) - torch.log(spared / dimensions))) / 2
 
 
 def _flow(

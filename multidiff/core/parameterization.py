@@ -46,6 +46,10 @@ class Parameterization:
     input_scale: Callable[[NoiseSchedule, Tensor], Tensor] = _unscaled
     """(schedule, t) -> what x_t is multiplied by before the network sees it."""
 
+    def scaled(self, schedule: NoiseSchedule, x_t: Tensor, t: Tensor) -> Tensor:
+        """x_t as the network sees it; x_t itself where nothing scales it."""
+        return x_t if self.input_scale is _unscaled else expand(self.input_scale(schedule, t.double()), x_t) * x_t
+
     def target(self, schedule: NoiseSchedule, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
         """What the network should have predicted."""
         a, b = self.coefficients(schedule, t.double())

@@ -18,7 +18,6 @@ from multidiff.core import (
     make,
 )
 from multidiff.core.denoiser import noise_estimate
-from multidiff.core.schedule import expand
 
 
 def schedule(name: str) -> NoiseSchedule:
@@ -60,7 +59,7 @@ class ExactNetwork:
     def __call__(self, x: Tensor, log_snr: Tensor, condition: Mapping[str, Tensor]) -> Tensor:
         schedule = self.denoiser.schedule
         t = schedule.inverse(log_snr.double())
-        x_t = x / expand(self.parameterization.input_scale(schedule, t), x)
+        x_t = x / self.parameterization.scaled(schedule, torch.ones_like(x), t)
         x0 = self.denoiser(x_t, t).x0
         return self.parameterization.target(schedule, x0, noise_estimate(schedule, x_t, x0, t), t)
 

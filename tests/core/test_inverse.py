@@ -36,8 +36,9 @@ def completed(s, times, sampler="ddpm"):
 def test_what_is_known_comes_out_untouched_under_every_sampler(name, sampler):
     x = completed(schedule(name), make(GRIDS, "trailing")(schedule(name), 10), sampler)
     assert bool((x[:, 0] == KNOWN).all())
-    # High orders extrapolate across what replacement changes: exponential Adams-Bashforth is drawn least, 0.07.
-    assert float(x[:, 1].mean()) > 0.05
+    # Exact is 1.2. Measured: 0.4 and more, but for the fourth order on Karras' levels (10 steps, very unequal in
+    # log-SNR), which extrapolates across what replacement has changed: 0.07.
+    assert float(x[:, 1].mean()) > (0.05 if (name, sampler) == ("karras", "eab") else 0.38)
 
 
 def test_replacement_leaves_an_independent_part_as_it_was():

@@ -1,12 +1,19 @@
+import gc
+import weakref
+from dataclasses import dataclass
+
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from multidiff.core import (
     GRIDS,
     PARAMETERIZATIONS,
     SAMPLERS,
+    Estimate,
     MixtureDenoiser,
     NetworkDenoiser,
+    NoiseSchedule,
     SeededNoise,
     make,
     sample,
@@ -35,8 +42,10 @@ def test_every_sampler_works_on_every_grid_in_float32(grid, sampler):
         d = MixtureDenoiser(s, torch.tensor([[[-1.0]], [[1.0]]]), torch.full((2,), 0.05), torch.full((2,), 0.5))
         x = sample(d, make(SAMPLERS, sampler), make(GRIDS, grid)(s, 40), SeededNoise(range(8), (1, 1)))
         assert x.dtype == torch.float32
-        # The third order of the SDE overshoots on grids whose steps grow quickly (leading, linspace).
-        assert bool(((x.abs() - 1).abs() < (0.65 if sampler == "dpm++3m-sde" else 0.4)).all())
+        # The data's own spread is 0.05. Measured: 0.27 for langevin, 0.42 for dpm++3m-sde where the last step is 3 to 5
+        # times as long as the one before (leading, linspace), 0.13 at most for the others.
+        bound = {"langevin": 0.3, "dpm++3m-sde": 0.45 if grid in ("leading", "linspace") else 0.15}.get(sampler, 0.15)
+        assert bool(((x.abs() - 1).abs() < bound).all())
 
 
 @pytest.mark.parametrize("shape", [(5,), (2, 7), (3, 4, 4), (2, 3, 4, 4)])
@@ -120,3 +129,70 @@ def test_a_path_that_rises_diffuses_forward_to_the_right_law():
 def test_a_path_without_a_step_is_refused(times):
     with pytest.raises(ValueError, match="equal neighbours"):
         sample(mixture(schedule("flow")), make(SAMPLERS, "ddim"), torch.tensor(times), CheapNoise((1, 2)))
+
+
+def test_a_long_run_keeps_nothing_of_its_past_but_what_its_sampler_looks_back_on():
+    s = schedule("cosine")
+    times = torch.linspace(1, 0, 1001, dtype=torch.float64)
+    for sampler in ("dpm++3m", "lms", "unipc"):
+        early, alive = [], []
+        for state in states(mixture(s), make(SAMPLERS, sampler), times, CheapNoise((2, 2))):
+            assert len(state.history) <= 3
+            if state.step < 900:
+                early.append(weakref.ref(state.x))
+            if state.step in (950, 1000):
+                gc.collect()
+                alive.append(sum(isinstance(each, torch.Tensor) for each in gc.get_objects()))
+        assert not any(ref() is not None for ref in early)
+        assert alive[1] <= alive[0] + 4
+
+
+@dataclass
+class FreeDenoiser:
+    """It returns the same estimate, whatever it is asked."""
+
+    schedule: NoiseSchedule
+    estimate: Estimate
+
+    def __call__(self, x_t, t, condition=None):
+        return self.estimate
+
+
+class NewTensors(TorchDispatchMode):
+    """Counts the tensors of so many elements that are made while it is on; views and in-place sums make none."""
+
+    def __init__(self, elements):
+        super().__init__()
+        self.elements, self.count = elements, 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        given = {arg.data_ptr() for arg in args if isinstance(arg, torch.Tensor)}
+        if isinstance(out, torch.Tensor) and out.numel() == self.elements and out.data_ptr() not in given:
+            self.count += 1
+        return out
+
+
+@pytest.mark.parametrize(("sampler", "made"), [("ddim", 1), ("dpm++3m", 1), ("unipc", 1), ("lms", 2), ("ddpm", 1)])
+def test_a_step_makes_no_tensor_but_the_next_x_and_what_it_looks_back_on(sampler, made):
+    s, x = schedule("cosine"), torch.ones(2, 500)
+    parameterization = make(PARAMETERIZATIONS, "data")
+    denoiser = FreeDenoiser(s, Estimate(torch.zeros_like(x)))
+    run = states(denoiser, make(SAMPLERS, sampler), torch.linspace(1, 0, 11).double(), lambda *_: x, x=x)
+    assert next(run).x is x
+    for _ in range(9):
+        with NewTensors(x.numel()) as new:
+            next(run)
+        assert new.count == made
+    network = NetworkDenoiser(lambda seen, *_: x if seen is x else None, s, parameterization)
+    assert network.prediction(x, torch.full((2,), 0.5)) is x
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_the_weights_of_a_path_are_those_of_its_steps(sampler):
+    """Planned at once, also where the path rises, a run is what its steps one by one make it."""
+    s, noise = schedule("flow"), CheapNoise((3, 2))
+    d, way = mixture(s), make(SAMPLERS, sampler)
+    times = torch.tensor([1.0, 0.8, 0.5, 0.3, 0.7, 0.45, 0.2, 0.1, 0.0], dtype=torch.float64)
+    alone = sample(d, lambda *args: way(*args), times, noise)
+    torch.testing.assert_close(sample(d, way, times, noise), alone, rtol=0, atol=1e-12)

@@ -1,9 +1,10 @@
 import math
+from itertools import pairwise
 
 import pytest
 import torch
 
-from multidiff.core import SAMPLERS, SCHEDULES, State, make, sample
+from multidiff.core import SAMPLERS, SCHEDULES, GaussianDenoiser, State, make, sample
 from multidiff.core.samplers import DPMSolver, eab
 from multidiff.core.samplers.polynomial import decaying, flat, growing, weights
 from tests.core.exact import CheapNoise, mixture, schedule, white
@@ -20,15 +21,17 @@ def clean(times):
     return torch.cat([times, torch.zeros(1, dtype=torch.float64)])
 
 
-def end_of_flow(name, options, steps):
-    """Where 16 points end that start at log-SNR -5, at log-SNR 4."""
-    d, noise = mixture(schedule("cosine")), CheapNoise((16, 2))
-    return sample(d, make(SAMPLERS, name, options), uniform_log_snr(d.schedule, steps), noise, x=noise(0))
+def end_of_flow(name, options, steps, s=None):
+    """x/alpha, at log-SNR 4, of 16 points that start at log-SNR -5."""
+    d, noise = mixture(s or schedule("cosine")), CheapNoise((16, 2))
+    times = uniform_log_snr(d.schedule, steps)
+    x = d.schedule.alpha(times[0]) * math.exp(5.0) * noise(0)
+    return sample(d, make(SAMPLERS, name, options), times, noise, x=x) / d.schedule.alpha(times[-1])
 
 
 @pytest.fixture(scope="module")
 def exact_end():
-    return end_of_flow("unipc", {"order": 3}, 500)
+    return end_of_flow("unipc", {"order": 3}, 1500)
 
 
 @pytest.mark.parametrize(
@@ -42,17 +45,22 @@ def exact_end():
         ("dpm++3m", {"published": True}, 2),
         ("unipc", {"order": 1}, 2),
         ("unipc", {"order": 2}, 3),
+        ("unipc", {"order": 3}, 4),
         ("lms", {"order": 2}, 2),
         ("lms", {"order": 3}, 3),
+        ("lms", {"order": 4}, 4),
         ("deis", {"order": 2}, 2),
         ("deis", {"order": 3}, 3),
         ("eab", {"order": 2}, 2),
         ("eab", {"order": 3}, 3),
+        ("eab", {"order": 4}, 4),
     ],
 )
-def test_the_measured_order_of_convergence_is_the_claimed_one(exact_end, name, options, order):
-    coarse, fine = ((end_of_flow(name, options, n) - exact_end).square().mean().sqrt() for n in (75, 225))
-    assert math.log(coarse / fine, 3) == pytest.approx(order, abs=0.25)
+@pytest.mark.parametrize("family", ["cosine", "ve", "flow"])
+def test_the_measured_order_of_convergence_is_the_claimed_one(exact_end, family, name, options, order):
+    s = make(SCHEDULES, family, {"sigma_max": 200.0} if family == "ve" else {})
+    coarse, fine = ((end_of_flow(name, options, n, s) - exact_end).square().mean().sqrt() for n in (150, 450))
+    assert math.log(coarse / fine, 3) == pytest.approx(order, abs=0.2)
 
 
 @pytest.mark.parametrize("name", ["ddim", "dpm++"])
@@ -129,6 +137,29 @@ def test_ten_steps_of_ddpm_have_the_known_bias_on_gaussian_data(variance, expect
     times = torch.linspace(1, 0, 11, dtype=torch.float64)
     sampler = make(SAMPLERS, "ddpm", {"variance": variance})
     assert chain_variance(sampler, schedule("tabulated"), 0.36, times) == pytest.approx(expected, abs=6e-4)
+
+
+@pytest.mark.parametrize("variance", ["small", "large"])
+def test_twenty_thousand_chains_of_ddpm_match_the_exact_law_of_the_chain(variance):
+    """Correlated data of mean not 0; a step is x -> A x + b + std z, so mean and covariance follow by recursion."""
+    s, count = schedule("tabulated"), 20_000
+    mean = torch.tensor([1.0, -0.5], dtype=torch.float64)
+    covariance = torch.tensor([[1.0, 0.6], [0.6, 0.5]], dtype=torch.float64)
+    d, sampler = GaussianDenoiser(s, mean, covariance), make(SAMPLERS, "ddpm", {"variance": variance})
+    times = torch.linspace(1, 0, 21, dtype=torch.float64)
+    x = sample(d, sampler, times, CheapNoise((count, 2)))
+    probes = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]], dtype=torch.float64)
+    m, c = torch.zeros(2, dtype=torch.float64), s.sigma(times[0]) ** 2 * torch.eye(2, dtype=torch.float64)
+    for t, end in pairwise(times):
+        state, end = State(probes, t.expand(3)), end.expand(3)
+        b, *columns = sampler(d, state, end, lambda stream=0: torch.zeros(3, 2)).x
+        gain = torch.stack([column - b for column in columns], 1)
+        std = sampler(d, state, end, lambda stream=0: torch.ones(3, 2)).x[0, 0] - b[0]
+        m, c = gain @ m + b, gain @ c @ gain.T + std**2 * torch.eye(2)
+    standard_error = (c.diagonal() / count).sqrt()
+    assert bool(((x.mean(0) - m).abs() < 5 * standard_error).all())
+    variance_error = ((c**2 + c.diagonal()[:, None] * c.diagonal()) / count).sqrt()
+    assert bool(((x.T.cov() - c).abs() < 5 * variance_error).all())
 
 
 @pytest.mark.parametrize("variance", ["small", "large"])

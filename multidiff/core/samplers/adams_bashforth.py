@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from multidiff.core.samplers.planned import OneEvaluation, Weights
-from multidiff.core.samplers.polynomial import decaying, flat, growing, weights
+from multidiff.core.samplers.polynomial import REACH, decaying, flat, growing, weights
 from multidiff.core.samplers.step import Transition
 from multidiff.core.schedule import NoiseSchedule
 
@@ -61,7 +61,7 @@ class AdamsBashforth(OneEvaluation):
         h, now = step.h, schedule.log_snr(t)
         nodes = [(schedule.log_snr(before) - now) / h for before in past]
         if self.kind == "eab":
-            return step.alpha_s, weights(growing(h), nodes)
+            return step.alpha_s, weights(growing(h), nodes, REACH)
         return -step.alpha_s * step.sigma_t / step.alpha_t, weights(decaying(h), nodes)
 
 

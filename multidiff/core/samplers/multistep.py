@@ -17,7 +17,7 @@ The paper's 2M takes (1 - e^-h)/2 for phi_1 ("midpoint"). Published codes leave 
 length (out of alpha = 0) gives r = infinity, which takes the estimate before it out of the polynomial.
 
 The SDE variant solves the reverse SDE in the same way; its order 1 is DDIM with eta = 1, its order 3 takes the
-polynomial under the weight e^2u:
+polynomial under the weight e^2u (of both, a step more than twice as long as the one before takes D'' for 0):
 
     x_s = (sigma_s/sigma_t) e^-h x_t + alpha_s (1 - e^-2h) (D_0 + D'/2) + sigma_s sqrt(1 - e^-2h) z
 """
@@ -33,7 +33,7 @@ import torch
 from torch import Tensor
 
 from multidiff.core.samplers.planned import OneEvaluation, Weights
-from multidiff.core.samplers.polynomial import growing, weights
+from multidiff.core.samplers.polynomial import REACH, growing, weights
 from multidiff.core.samplers.step import Transition
 from multidiff.core.schedule import NoiseSchedule
 
@@ -89,6 +89,8 @@ class DPMSolver(OneEvaluation):
         phi2 = (step.decay - 1 + h) / h**2 - 0.5
         # r0/(r0 + r1) written so that it is 0, not NaN, for the infinite r1 behind alpha = 0.
         tilt = phi1 / (1 + r1 / r0) - phi2 * (1 if self.published else 2) / (r0 + r1)
+        if not self.published:
+            tilt = torch.where(r0 * REACH >= 1, tilt, 0.0)
         return [(phi1 + tilt) / r0, -tilt / r1]
 
 
@@ -110,7 +112,7 @@ class SDEDPMSolver(OneEvaluation):
         step = Transition.between(schedule, t, s)
         added = 1 - step.decay**2
         nodes = [-_distance(schedule, t, before) / step.h for before in past]
-        on_changes = [added / (2 * nodes[0])] if len(nodes) == 1 else weights(growing(2 * step.h), nodes)
+        on_changes = [added / (2 * nodes[0])] if len(nodes) == 1 else weights(growing(2 * step.h), nodes, REACH)
         on_past = [torch.where(step.sigma_s > 0, step.alpha_s * weight, 0.0) for weight in on_changes]
         return Weights(
             x=step.decay * step.sigma_s / step.sigma_t,

@@ -15,6 +15,7 @@ M_j = integral of w(u) u^j du.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -53,10 +54,18 @@ def flat(like: Tensor) -> Moments:
     return lambda count: [torch.full_like(like, 1 / (j + 1)) for j in range(count)]
 
 
-def weights(moments: Moments, nodes: Sequence[Tensor]) -> list[Tensor]:
+REACH = 2.0
+"""How many times as long as the step before a step may be, to follow a polynomial of degree 2 or more: beyond, what the
+past says of curvature is noise. The last steps of the grids leading and linspace are 3 to 5 times as long: without this
+bound 40 steps on the tabulated schedule end up to 0.9 (dpm++3m), 0.5 (dpm++3m-sde) and 14 (eab, order 4) away from data
+at -1 and 1, with it 0.4, 0.2 and 4."""
+
+
+def weights(moments: Moments, nodes: Sequence[Tensor], reach: float = math.inf) -> list[Tensor]:
     """c_1 ... c_k with integral of w(u) (f(u) - f_0) du = sum_k c_k (f_k - f_0), for nodes u_1 ... u_k.
 
-    nodes and the result are of the shape of h; k = 0, 1, ... is as many as there are past values.
+    nodes and the result are of the shape of h; k = 0, 1, ... is as many as there are past values. The polynomial is a
+    straight line where the step is longer than `reach` times the one before.
     """
     count = len(nodes)
     if not count:
@@ -74,6 +83,8 @@ def weights(moments: Moments, nodes: Sequence[Tensor]) -> list[Tensor]:
             for i in range(len(level) - 1)
         ]
         integral = sum((c * m[j] for j, c in enumerate(basis)), zero)
+        if order > 1:
+            integral = torch.where(nodes[0].abs() * reach >= 1, integral, 0.0)
         result = [r + integral * c for r, c in zip(result, level[0], strict=True)]
         if order < count:
             raised = [zero, *basis]
