@@ -6,6 +6,7 @@ Weights are safetensors only; every tensor must be there and fit, or one clear e
 from __future__ import annotations
 
 import os
+from functools import cache
 from pathlib import Path
 from typing import cast
 
@@ -102,7 +103,7 @@ def load(name: str | Path, device: str = "auto", precision: str = "auto") -> Mod
     _fill(codec, folder, "codec", recipe)
     if network is not None:
         _fill(network, folder, "network", recipe)
-    model = Model(recipe, modality, codec, network, precision, lambda other: load(other, device, precision))
+    model = Model(recipe, modality, codec, network, precision, cache(lambda other: load(other, device, precision)))
     if network is not None and recipe.train.objective == "classifier":
         captions = torch.zeros(_shape(folder, "classifier.captions"))
         model.classifier = PromptClassifier(cast(int, network.width), captions)
