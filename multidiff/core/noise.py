@@ -47,11 +47,9 @@ class SeededNoise:
 
     def __call__(self, step: int, stream: int = 0) -> Tensor:
         """Standard normal (B, *event)."""
-        draws = [self._draw(seed, step, stream) for seed in self.seeds]
-        return torch.stack(draws).to(device=self.device, dtype=self.dtype)
-
-    def _draw(self, seed: int, step: int, stream: int) -> Tensor:
-        # A hash, because neighbouring seeds and steps must not give related or shared streams.
-        digest = hashlib.blake2b(f"{seed}/{step}/{stream}".encode(), digest_size=8).digest()
-        generator = torch.Generator().manual_seed(int.from_bytes(digest, "little"))
-        return torch.randn(self.event_shape, generator=generator)
+        drawn, generator = torch.empty(len(self.seeds), *self.event_shape), torch.Generator()
+        for row, seed in zip(drawn, self.seeds, strict=True):
+            # A hash, because neighbouring seeds and steps must not give related or shared streams.
+            digest = hashlib.blake2b(f"{seed}/{step}/{stream}".encode(), digest_size=8).digest()
+            row.normal_(generator=generator.manual_seed(int.from_bytes(digest, "little")))
+        return drawn.to(device=self.device, dtype=self.dtype)

@@ -42,7 +42,7 @@ def states(
         x = expand(denoiser.schedule.sigma(times[0]), start) * start
     rises = (changes > 0).any(1).tolist()
     planned = sampler if isinstance(sampler, Planned) else None
-    weights = plan(planned, denoiser.schedule, times) if planned else []
+    weights = plan(planned, denoiser.schedule, times, rises) if planned else []
     of_samples = times if times.ndim > 1 else times[:, None]
     levels = of_samples.expand(len(times), len(x), *of_samples.shape[2:]).unbind()
 

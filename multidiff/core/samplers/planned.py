@@ -91,12 +91,11 @@ def weighted_sum(first: tuple[Weight, Tensor], *others: tuple[Weight, Tensor]) -
     return result
 
 
-def plan(sampler: Planned[W], schedule: NoiseSchedule, times: Tensor) -> list[W | None]:
+def plan(sampler: Planned[W], schedule: NoiseSchedule, times: Tensor, rises: Sequence[bool]) -> list[W | None]:
     """The weights of each step of a path of times (N + 1, ...), float64; None for those that rise.
 
     Numbers where times are (N + 1,), tensors (...) otherwise. A rise forgets the past, as `states` does.
     """
-    rises = (times.reshape(len(times), -1).diff(dim=0) > 0).any(1).tolist()
     steps: dict[int, list[int]] = {}  # by the length of their past
     age = 0
     for i, rise in enumerate(rises):

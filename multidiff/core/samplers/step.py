@@ -33,7 +33,7 @@ class Past(NamedTuple):
     eps: Tensor | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class State:
     """A run after `step` steps: x (B, *event) at time t (B, ...), float64.
 
