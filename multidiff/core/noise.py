@@ -38,7 +38,8 @@ class SeededNoise:
             raise ValueError("no seeds: give one for each sample")
         self.seeds = tuple(seeds)
         self.event_shape = tuple(event_shape)
-        self.dtype, self.device = dtype, device
+        self.dtype, self.device = dtype, torch.device(device)
+        self._generator = torch.Generator()  # seeded anew before every use
 
     @property
     def initial(self) -> Tensor:
@@ -47,9 +48,9 @@ class SeededNoise:
 
     def __call__(self, step: int, stream: int = 0) -> Tensor:
         """Standard normal (B, *event)."""
-        drawn, generator = torch.empty(len(self.seeds), *self.event_shape), torch.Generator()
-        for row, seed in zip(drawn, self.seeds, strict=True):
+        drawn = torch.empty((len(self.seeds), *self.event_shape))
+        for row, seed in zip(drawn.unbind() if len(drawn) > 1 else (drawn,), self.seeds, strict=True):
             # A hash, because neighbouring seeds and steps must not give related or shared streams.
             digest = hashlib.blake2b(f"{seed}/{step}/{stream}".encode(), digest_size=8).digest()
-            row.normal_(generator=generator.manual_seed(int.from_bytes(digest, "little")))
+            row.normal_(generator=self._generator.manual_seed(int.from_bytes(digest, "little")))
         return drawn.to(device=self.device, dtype=self.dtype)

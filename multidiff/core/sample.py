@@ -7,6 +7,7 @@ history starts anew.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from functools import partial
 
 import torch
@@ -50,7 +51,7 @@ def states(
     yield state
     for i, s in enumerate(levels[1:]):
         draw = partial(noise, i + 1)
-        with torch.no_grad():
+        with torch.no_grad() if torch.is_grad_enabled() else nullcontext():
             if rises[i]:
                 x = diffuse_forward(denoiser.schedule, state.x, state.t, s, draw())
                 state = State(x, s, state.step + 1)
@@ -61,6 +62,7 @@ def states(
         yield state
 
 
+@torch.no_grad()
 def sample(
     denoiser: Denoiser,
     sampler: Sampler,

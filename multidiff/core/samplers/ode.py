@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from multidiff.core.denoiser import Condition, Denoiser
-from multidiff.core.samplers.ddim import DDIM
 from multidiff.core.samplers.planned import Planned, Weights, present, weighted_sum
 from multidiff.core.samplers.step import Draw, Sampler, State, Transition, diffuse_forward
 from multidiff.core.schedule import NoiseSchedule, expand
@@ -32,8 +31,9 @@ class Heun(Planned[tuple[Weights, Weights]]):
     """
 
     def weights(self, schedule: NoiseSchedule, t: Tensor, s: Tensor, past: Sequence[Tensor]) -> tuple[Weights, Weights]:
-        euler = DDIM().weights(schedule, t, s, past)
         step = Transition.between(schedule, t, s)
+        ratio = step.sigma_s / step.sigma_t
+        euler = Weights(x=ratio, x0=step.alpha_s - ratio * step.alpha_t)
         inner = (step.sigma_s > 0) & (step.sigma_t < FAR * step.alpha_t)
         # euler + half (eps_s - eps_t); eps_s = (euler - alpha_s x0_s)/sigma_s, eps_t = (x - alpha_t x0)/sigma_t.
         half = (step.sigma_s - step.sigma_t * step.alpha_s / step.alpha_t) / 2

@@ -52,7 +52,8 @@ class State:
 
     def advance(self, x: Tensor, s: Tensor, x0: Tensor, keep: int = 1, eps: Tensor | None = None) -> State:
         """The state one step later, at time s, having estimated x0 at this one's time."""
-        return State(x, s, self.step + 1, (Past(self.t, x0, eps), *self.history)[: max(keep, 1)])
+        latest = Past(self.t, x0, eps)
+        return State(x, s, self.step + 1, (latest, *self.history[: keep - 1]) if keep > 1 else (latest,))
 
 
 class Sampler(Protocol):
