@@ -58,7 +58,7 @@ def with_grid(model: Model, steps: int, prompts: Sequence[str] = ("",), seed: in
     shape = model.modality.event_shape(model.codec, model.recipe.options)
     own = model.modality.extra_condition(model.codec, model.recipe.options, len(prompts))
     condition = {key: value.to(model.device) for key, value in own.items()} | model.tokens(prompts)
-    denoiser = model.guided(sampling, sampling.times(model.denoiser().schedule))
+    denoiser = model.guided(sampling)
     noise = core.SeededNoise([seed + i for i in range(len(prompts))], shape, torch.float32, model.device)
     try:
         with torch.no_grad():

@@ -220,8 +220,9 @@ class Model:
         denoiser = self.denoiser()
         condition = {key: value.to(self.device) for key, value in condition.items()}
         times = sampling.times(denoiser.schedule)
+        guided = self.guided(sampling)
         told = condition | self.tokens([prompt])
-        plan = core.Plan(self.guided(sampling, times), sampling.sampler.make(core.SAMPLERS), times, told)
+        plan = core.Plan(guided, sampling.sampler.make(core.SAMPLERS), times, told)
         if known is not None:
             plan = sampling.completion.make(core.COMPLETIONS)(plan, *known)
         noise = core.SeededNoise([seed], shape, torch.float32, self.device)
@@ -229,7 +230,8 @@ class Model:
             run = core.states(plan.denoiser, plan.sampler, plan.times, noise, plan.condition)
             steps = len(plan.times) - 1
         else:
-            edit = core.Edit(*start, denoiser, condition | self.tokens([sampling.source]))
+            plain = core.Rescheduled(denoiser, guided.schedule) if sampling.schedule else denoiser
+            edit = core.Edit(*start, plain, condition | self.tokens([sampling.source]))
             run = sampling.editing.make(core.EDITINGS)(plan, noise, edit)
             steps = max(1, round(edit.strength * (len(times) - 1)))
         # Not inference mode: methods that follow a gradient enable it for their own part.
@@ -243,8 +245,11 @@ class Model:
             )
         return state.x
 
-    def guided(self, sampling: SampleSpec, times: Tensor) -> core.Denoiser:
-        """The denoiser under the guidance that is asked for, on a grid of times. Raises InputError, ModelError."""
+    def guided(self, sampling: SampleSpec) -> core.Denoiser:
+        """The denoiser under the guidance and the schedule that are asked for. Raises InputError, ModelError."""
+        denoiser = self.denoiser()
+        schedule = sampling.on(denoiser.schedule)
+        times = denoiser.schedule.inverse(schedule.log_snr(sampling.times(denoiser.schedule)))
         run = core.Guided(
             sampling.guidance,
             self.tokens([sampling.negative]),
@@ -255,10 +260,10 @@ class Model:
             classifier=self._classifier,
         )
         try:
-            guided: core.Denoiser = sampling.guidance_method.make(core.GUIDANCE)(self.denoiser(), run)
+            guided: core.Denoiser = sampling.guidance_method.make(core.GUIDANCE)(denoiser, run)
         except ValueError as error:
             raise InputError(f"guidance {sampling.guidance:g} by {sampling.guidance_method.name}: {error}") from None
-        return guided
+        return core.Rescheduled(guided, schedule) if sampling.schedule else guided
 
     def _classifier(self, name: str) -> Callable[[Tensor, Tensor, core.Condition], Tensor]:
         """log p(prompt | x_t) of another model's classifier. Raises ModelError."""

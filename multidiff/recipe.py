@@ -168,6 +168,9 @@ class DistillSpec(Spec):
 class SampleSpec(Spec):
     """Sampling defaults; each can be overridden where one samples."""
 
+    schedule: Annotated[MethodSpec, _of(core.SCHEDULES)] | None = Field(
+        None, description="another schedule than that of training"
+    )
     sampler: Annotated[MethodSpec, _of(core.SAMPLERS)] = MethodSpec(name="dpm++2m")
     steps: int = Field(20, gt=0, le=10_000)
     grid: Annotated[MethodSpec, _of(core.GRIDS)] = MethodSpec(name="log-snr")
@@ -181,9 +184,14 @@ class SampleSpec(Spec):
     negative: str = ""
     source: str = Field("", description="what the edited file is, for inversion")
 
-    def times(self, schedule: core.NoiseSchedule) -> Tensor:
-        """The grid's times (steps + 1,). Raises ValueError where the schedule has no such grid."""
-        times: Tensor = self.grid.make(core.GRIDS)(schedule, self.steps)
+    def on(self, trained: core.NoiseSchedule) -> core.NoiseSchedule:
+        """The schedule that is sampled under, of a model `trained` under one."""
+        chosen: core.NoiseSchedule = self.schedule.make(core.SCHEDULES) if self.schedule else trained
+        return chosen
+
+    def times(self, trained: core.NoiseSchedule) -> Tensor:
+        """The grid's times (steps + 1,) on that schedule. Raises ValueError where it has no such grid."""
+        times: Tensor = self.grid.make(core.GRIDS)(self.on(trained), self.steps)
         return times
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from multidiff.core import COMPLETIONS, EDITINGS, GUIDANCE
+from multidiff.core import COMPLETIONS, EDITINGS, GUIDANCE, SCHEDULES
 from multidiff.errors import InputError, ModelError
 from multidiff.model import Model
 from tests.tiny import RECIPES, TASKS, Words, given, tiny_model, values
@@ -77,6 +77,22 @@ def test_a_model_that_knows_no_others_cannot_be_guided_by_one(tiny_codec: Path) 
     model.text = Words()
     with pytest.raises(ModelError, match="knows no other models"):
         sampled(model, "autoguidance:weak=weaker")
+
+
+@pytest.mark.parametrize("medium", RECIPES)
+def test_a_model_samples_under_another_schedule_than_its_own(tiny_codec: Path, medium: str) -> None:
+    model = build(tiny_codec, medium)
+    for name in SCHEDULES:
+        (made,) = model.sample("a dog", steps=STEPS, guidance=0.5, guidance_method="cfg++", schedule=name)
+        assert np.isfinite(values(made)).all(), name
+
+
+def test_on_one_grid_of_log_snr_the_schedule_changes_nothing(tiny_codec: Path) -> None:
+    model = build(tiny_codec, "points")
+    asked = {"steps": 8, "guidance": 1.5, "sampler": "dpm++2m", "grid": "log-snr:start=-4,end=5"}
+    own, other = (values(model.sample("a dog", schedule=name, **asked)[0]) for name in (None, "sigmoid"))
+    # Their first step, out of t = 1, begins at levels of their own.
+    np.testing.assert_allclose(own, other, atol=0.05)
 
 
 @pytest.mark.parametrize(("medium", "task"), [(medium, task) for medium in RECIPES for task in TASKS[medium]])

@@ -21,6 +21,7 @@ SHARED = [
     click.option("--plot/--no-plot", default=False, help="Also write a PNG picture of each."),
     click.option("--embed/--no-embed", default=None, help="Prompt and seed into the files' own tags (the default)."),
     click.option("--steps", type=click.IntRange(1, 10_000), help="Sampling steps."),
+    click.option("--schedule", help="Another than that of training; see `multidiff list schedules`."),
     click.option("--sampler", help="See `multidiff list samplers`; options as in ddim:eta=0.5."),
     click.option("--grid", help="Times of the steps; see `multidiff list grids`."),
     click.option("--guidance", type=click.FloatRange(0), help="Scale of guidance; 1 is off (cfg++: 0 to 1)."),
@@ -29,7 +30,18 @@ SHARED = [
     click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, mps."),
     click.option("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), default="auto"),
 ]
-SETTINGS = ("steps", "sampler", "grid", "guidance", "guidance_method", "negative", "completion", "editing", "source")
+SETTINGS = (
+    "schedule",
+    "steps",
+    "sampler",
+    "grid",
+    "guidance",
+    "guidance_method",
+    "negative",
+    "completion",
+    "editing",
+    "source",
+)
 
 
 def shared_options(command: Callable[..., Any]) -> Callable[..., Any]:

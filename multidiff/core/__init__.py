@@ -34,7 +34,7 @@ Use:
 from multidiff.core.adaptive import Uncertainty
 from multidiff.core.analytic import GaussianDenoiser, MixtureDenoiser
 from multidiff.core.coupling import COUPLINGS
-from multidiff.core.denoiser import Condition, Denoiser, Estimate, NetworkDenoiser, identity
+from multidiff.core.denoiser import Condition, Denoiser, Estimate, NetworkDenoiser, Rescheduled, identity
 from multidiff.core.distill import DISTILLATIONS, Distillation, Lesson
 from multidiff.core.ema import EMA
 from multidiff.core.guidance import GUIDANCE, ClassifierFree, Guided
@@ -84,6 +84,7 @@ __all__ = [
     "Parameterization",
     "Plan",
     "Replacement",
+    "Rescheduled",
     "Sampler",
     "SeededNoise",
     "State",

@@ -100,3 +100,24 @@ class NetworkDenoiser:
         """The clean data that a prediction means, in bounds, with what is known in its place."""
         x0 = self.clamp(self.parameterization.x0(self.schedule, x_t, prediction, t))
         return keep_known(x0, condition)
+
+
+@dataclass(frozen=True)
+class Rescheduled:
+    """A denoiser that was trained under one schedule, used under another.
+
+    At one log-SNR the x_t of all schedules differ by a factor alone (Karras et al. 2022, 2206.00364, section 2), so
+    that the path and its noise may be changed after training. Levels beyond those of training are taken for its end.
+    """
+
+    denoiser: Denoiser
+    schedule: NoiseSchedule
+
+    def __call__(self, x_t: Tensor, t: Tensor, condition: Condition = None) -> Estimate:
+        trained = self.denoiser.schedule
+        log_snr = self.schedule.log_snr(t.double())
+        own = trained.inverse(log_snr)
+        (alpha, sigma), (own_alpha, own_sigma) = self.schedule.alpha_sigma(t.double()), trained.alpha_sigma(own)
+        # The ratios are equal; each is well defined at its own end.
+        factor = torch.where(log_snr > 0, own_alpha / alpha, own_sigma / sigma)
+        return Estimate(self.denoiser(expand(factor, x_t) * x_t, own, condition).x0)

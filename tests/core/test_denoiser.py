@@ -1,6 +1,15 @@
+import pytest
 import torch
 
-from multidiff.core import PARAMETERIZATIONS, GaussianDenoiser, MixtureDenoiser, NetworkDenoiser, make
+from multidiff.core import (
+    PARAMETERIZATIONS,
+    SCHEDULES,
+    GaussianDenoiser,
+    MixtureDenoiser,
+    NetworkDenoiser,
+    Rescheduled,
+    make,
+)
 from tests.core.exact import mixture, schedule
 
 T = torch.tensor([0.2, 0.9], dtype=torch.float64)
@@ -68,3 +77,24 @@ def test_a_mixture_of_one_is_a_gaussian():
     one = MixtureDenoiser(s, mean[None], torch.tensor([0.7]).double(), torch.ones(1).double())
     x = torch.randn(2, 2, 3, dtype=torch.float64)
     torch.testing.assert_close(gaussian(x, T).x0, one(x, T).x0)
+
+
+@pytest.mark.parametrize("trained", ["cosine", "ve", "sub-vp"])
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_the_exact_denoiser_of_one_schedule_is_that_of_another_under_it(name, trained):
+    covariance = torch.tensor([[1.0, 0.6], [0.6, 0.5]], dtype=torch.float64)
+    mean = torch.tensor([0.3, -0.4], dtype=torch.float64)
+    theirs, ours = (GaussianDenoiser(schedule(which), mean, covariance) for which in (trained, name))
+    swapped = Rescheduled(theirs, schedule(name))
+    # Levels that both schedules have, from one end to the other.
+    log_snr = torch.linspace(-4.5, 5.0, 9, dtype=torch.float64)
+    t = schedule(name).inverse(log_snr)
+    inside = ((schedule(name).log_snr(t) - log_snr).abs() < 1e-6) & (
+        (schedule(trained).log_snr(schedule(trained).inverse(log_snr)) - log_snr).abs() < 1e-6
+    )
+    t = t[inside]
+    assert len(t) > 4
+    x_t = torch.randn(len(t), 2, dtype=torch.float64) * schedule(name).sigma(t)[:, None]
+    torch.testing.assert_close(swapped(x_t, t).x0, ours(x_t, t).x0, rtol=1e-6, atol=1e-6)
+    ends = torch.tensor([1e-6, 1.0], dtype=torch.float64)
+    assert bool(swapped(x_t[:2], ends).x0.isfinite().all())
