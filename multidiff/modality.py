@@ -140,6 +140,8 @@ class Modality(Protocol):
     """Schema of the sampling options (seconds, frames, points), each with a default and a description."""
     tasks: Mapping[str, type[Spec]]
     """Completion tasks: name -> schema of the task's own options."""
+    time_axis: int | None
+    """Which axis of x is time, counted from the end; None where there is none."""
 
     def examples(self, data: Any, split: str) -> Iterator[Example]:
         """Items of a split ("train", "val"); bad files are skipped and reported through `dataset.Skipped`."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from operator import attrgetter
 from pathlib import Path
@@ -144,7 +145,8 @@ class Model:
         shape = self.modality.event_shape(self.codec, asked.options)
         made = []
         for item in range(count):
-            condition = self.modality.extra_condition(self.codec, asked.options, 1)
+            told = self.recipe.options if asked.sampling.windows else asked.options
+            condition = self.modality.extra_condition(self.codec, told, 1)
             x = self._run(shape, seed + item, prompt, condition, asked.sampling, progress)
             made += self._decode(x, asked.options)
         return made
@@ -223,6 +225,7 @@ class Model:
         guided = self.guided(sampling)
         told = condition | self.tokens([prompt])
         plan = core.Plan(guided, sampling.sampler.make(core.SAMPLERS), times, told)
+        plan = self._in_time(plan, sampling, shape)
         if known is not None:
             plan = sampling.completion.make(core.COMPLETIONS)(plan, *known)
         noise = core.SeededNoise([seed], shape, torch.float32, self.device)
@@ -244,6 +247,19 @@ class Model:
                 f"{self.name}: sampling diverged; take less guidance, more steps, another sampler or precision"
             )
         return state.x
+
+    def _in_time(self, plan: core.Plan, sampling: SampleSpec, shape: tuple[int, ...]) -> core.Plan:
+        """The plan with overlapping windows and as a seamless loop, where that is asked for. Raises InputError."""
+        axis = self.modality.time_axis
+        if (sampling.windows or sampling.loop) and axis is None:
+            raise InputError(f"{self.name}: {self.modality.name} have no time: no windows, no loop")
+        if axis is None:
+            return plan
+        size = self.modality.event_shape(self.codec, self.recipe.options)[axis]
+        if sampling.windows and shape[axis] > size:
+            windows = core.Windows(plan.denoiser, axis, size, -(-size // 2), sampling.loop)
+            plan = replace(plan, denoiser=windows)
+        return replace(plan, sampler=core.Loop(plan.sampler, axis)) if sampling.loop else plan
 
     def guided(self, sampling: SampleSpec) -> core.Denoiser:
         """The denoiser under the guidance and the schedule that are asked for. Raises InputError, ModelError."""

@@ -180,6 +180,8 @@ class SampleSpec(Spec):
         MethodSpec(name="trained"), description="how what is known is met"
     )
     editing: Annotated[MethodSpec, _of(core.EDITINGS)] = MethodSpec(name="sdedit")
+    windows: bool = Field(False, description="overlapping windows of the default length, where more is asked for")
+    loop: bool = Field(False, description="the end meets the beginning")
     prompt: str = ""
     negative: str = ""
     source: str = Field("", description="what the edited file is, for inversion")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from multidiff.core import COMPLETIONS, EDITINGS, GUIDANCE, SCHEDULES
 from multidiff.errors import InputError, ModelError
@@ -125,3 +126,45 @@ def test_an_inversion_under_its_own_prompt_returns_what_was_given(tiny_codec: Pa
     (same,) = model.edit(cloud, "a dog", editing="inversion", source="a dog", **asked)
     (other,) = model.edit(cloud, "a dog", editing="inversion", source="rain", **asked)
     assert np.abs(values(same) - values(cloud)).max() < 1e-2 < np.abs(values(other) - values(cloud)).max()
+
+
+class Ramp(torch.nn.Module):
+    """A network whose estimate of x0 rises along the time axis: what it makes has a seam."""
+
+    def __init__(self, axis: int) -> None:
+        super().__init__()
+        self.axis = axis
+
+    def forward(self, x: torch.Tensor, log_snr: torch.Tensor, condition: dict[str, torch.Tensor]) -> torch.Tensor:
+        shape = [1] * x.ndim
+        shape[self.axis] = -1
+        return torch.linspace(-1, 1, x.shape[self.axis]).reshape(shape).expand_as(x)
+
+
+@pytest.mark.parametrize(("medium", "longer"), [("audio", {"seconds": 1.0}), ("video", {"frames": 12})])
+def test_windows_and_loops_along_time(
+    tiny_codec: Path, medium: str, longer: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tiny_model(medium, tiny_codec, "diffusion.parameterization=data")
+    model.text = Words()
+    axis = model.modality.time_axis
+    model.network = Ramp(axis)
+    size = model.modality.event_shape(model.codec, model.recipe.options)[axis]
+    made: list[torch.Tensor] = []
+    decode = Model._decode
+    monkeypatch.setattr(Model, "_decode", lambda self, x, options: [made.append(x), *decode(self, x, options)][1:])
+
+    def line(**asked: object) -> torch.Tensor:
+        model.sample("", steps=4, guidance=1.0, **asked)
+        return made.pop().movedim(axis, -1).flatten(0, -2).mean(0)
+
+    # One window rises once; many have a slope of their own, averaged where they overlap.
+    assert line(**longer).diff().min() > 0
+    assert line(**longer, windows=True).diff().min() < 0
+    torch.testing.assert_close(line(windows=True), line())
+    assert len(line(**longer, windows=True)) > size
+    # Rolled round in every step, the last of them by another part than the event's own ends.
+    assert line(loop=True).diff().min() < 0
+    cloud = tiny_model("points", tiny_codec)
+    with pytest.raises(InputError, match="have no time"):
+        cloud.sample("", loop=True, steps=2)

@@ -41,6 +41,7 @@ class AudioModality:
     network_spec = NetworkSpec
     options = AudioOptions
     tasks: Mapping[str, type[Spec]] = {"fill": Fill, "extend": Extend}
+    time_axis = -1
 
     def examples(self, data_spec: AudioData, split: str) -> Iterator[Example]:
         return data.examples(data_spec, split)

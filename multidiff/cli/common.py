@@ -26,6 +26,8 @@ SHARED = [
     click.option("--grid", help="Times of the steps; see `multidiff list grids`."),
     click.option("--guidance", type=click.FloatRange(0), help="Scale of guidance; 1 is off (cfg++: 0 to 1)."),
     click.option("--guidance-method", help="See `multidiff list guidance`; options as in apg:eta=0.5,radius=2."),
+    click.option("--windows/--no-windows", default=None, help="Longer than the default, by overlapping windows."),
+    click.option("--loop/--no-loop", default=None, help="A seamless loop: the end meets the beginning."),
     click.option("--negative", help="What the result should not be."),
     click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, mps."),
     click.option("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), default="auto"),
@@ -40,6 +42,8 @@ SETTINGS = (
     "negative",
     "completion",
     "editing",
+    "windows",
+    "loop",
     "source",
 )
 

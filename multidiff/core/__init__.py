@@ -38,7 +38,7 @@ from multidiff.core.denoiser import Condition, Denoiser, Estimate, NetworkDenois
 from multidiff.core.distill import DISTILLATIONS, Distillation, Lesson
 from multidiff.core.ema import EMA
 from multidiff.core.guidance import GUIDANCE, ClassifierFree, Guided
-from multidiff.core.inverse import COMPLETIONS, EDITINGS, Edit, Plan, Replacement, repaint_times, sdedit
+from multidiff.core.inverse import COMPLETIONS, EDITINGS, Edit, Loop, Plan, Replacement, Windows, repaint_times, sdedit
 from multidiff.core.loss import LOSSES, TIMES, DiffusionLoss, by_log_snr, stratified
 from multidiff.core.method import Method, make
 from multidiff.core.noise import Noise, SeededNoise
@@ -76,6 +76,7 @@ __all__ = [
     "Guided",
     "Hybrid",
     "Lesson",
+    "Loop",
     "Method",
     "MixtureDenoiser",
     "NetworkDenoiser",
@@ -89,6 +90,7 @@ __all__ = [
     "SeededNoise",
     "State",
     "Uncertainty",
+    "Windows",
     "by_log_snr",
     "expand",
     "identity",

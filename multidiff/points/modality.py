@@ -54,6 +54,7 @@ class Points:
     network_spec = PointNetworkSpec
     options = PointOptions
     tasks: Mapping[str, type[Spec]] = {"complete": CompletePart}
+    time_axis = None
 
     def examples(self, data: PointTraining, split: str) -> Iterator[Example]:
         return datasets.examples(data, split)

@@ -38,6 +38,7 @@ class VideoModality:
     network_spec = VideoNetworkSpec
     options = VideoOptions
     tasks: Mapping[str, type[Spec]] = {"predict": tasks.Predict, "interpolate": tasks.Interpolate}
+    time_axis = -3
 
     def examples(self, data: dataset.VideoData, split: str) -> Iterator[Example]:
         return dataset.examples(data, split)

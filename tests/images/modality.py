@@ -53,6 +53,7 @@ class Images:
     network_spec = Spec
     options = Options
     tasks: ClassVar[dict[str, type[Spec]]] = {"half": Half}
+    time_axis = None
 
     def examples(self, data: Any, split: str) -> Iterator[Example]:
         for root in data.root:

@@ -90,6 +90,7 @@ class Toy:
     network_spec = NetworkSpec
     options = Spec
     tasks: ClassVar[dict[str, type[Spec]]] = {}
+    time_axis = None
 
     def examples(self, data: Any, split: str) -> Iterator[Example]:
         for root in data.root:
