@@ -23,13 +23,13 @@ from multidiff.errors import InputError, MediaError, did_you_mean
 from multidiff.files import folder, readable, together
 from multidiff.modality import Spec
 from multidiff.model import Model
-from multidiff.recipe import SampleSpec, problems
+from multidiff.recipe import MethodSpec, SampleSpec, problems
 
 
 class Job(Spec):
     """Everything that decides the result, with defaults resolved."""
 
-    command: Literal["sample", "complete", "edit"]
+    command: Literal["sample", "complete", "edit", "restore"]
     model: str
     prompt: str = ""
     given: str = ""
@@ -37,6 +37,7 @@ class Job(Spec):
     task: str = ""
     seed: int = 0
     strength: float | None = Field(None, gt=0, le=1)
+    operator: MethodSpec | None = None
     settings: SampleSpec
     options: Mapping[str, Any]
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
@@ -51,6 +52,8 @@ class Job(Spec):
         try:
             if self.command == "complete":
                 return model.complete(given, self.task, **common)[0]
+            if self.command == "restore":
+                return model.restore(given, self.operator or "", **common)[0]
             return model.edit(given, strength=self.strength, **common)[0]
         except InputError as error:  # what the model cannot do with this file
             raise type(error)(f"{self.given}: {error}") from None

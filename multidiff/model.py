@@ -25,8 +25,8 @@ from multidiff.files import folder as writable_folder
 from multidiff.files import save_tensors, written_whole
 from multidiff.modality import Modality
 from multidiff.nn.embedding import masked_mean
-from multidiff.recipe import Recipe, SampleSpec
-from multidiff.settings import Settings, resolve, task_of
+from multidiff.recipe import MethodSpec, Recipe, SampleSpec
+from multidiff.settings import Settings, named, resolve, task_of
 
 FORMAT = "1"
 """Version of the checkpoint layout, in the metadata of model.safetensors."""
@@ -171,9 +171,15 @@ class Model:
         given, options = self.modality.given(media, asked.task, asked.task_options, self.codec, asked.options)
         known = given.known.to(self.device), given.mask.to(self.device)
         shape = tuple(given.known.shape[1:])
+        method = asked.sampling.completion.make(core.COMPLETIONS)
+
+        def meeting(plan: core.Plan) -> core.Plan:
+            met: core.Plan = method(plan, *known)
+            return met
+
         made = []
         for item in range(count):
-            x = self._run(shape, seed + item, prompt, given.condition, asked.sampling, progress, known)
+            x = self._run(shape, seed + item, prompt, given.condition, asked.sampling, progress, meeting)
             made.append(self.modality.merge(self._decode(x, options)[0], media, given))
         return made
 
@@ -207,6 +213,45 @@ class Model:
             made += [self.modality.restore(edited, media, self.codec) for edited in self._decode(x, options)]
         return made
 
+    def restore(
+        self,
+        media: Any,
+        operator: core.Operator | str | MethodSpec,
+        *,
+        prompt: str = "",
+        count: int = 1,
+        seed: int = 0,
+        progress: Progress | None = None,
+        **values: Any,
+    ) -> list[Any]:
+        """`count` media that would be measured as these were, by `posterior` sampling.
+
+        `operator` acts in model space (latents of a sound, unshuffled pixels of a clip): any differentiable function
+        of x (1, *event), or the name of one in OPERATORS. Where it keeps the shape the media are its result (a blur);
+        else it is applied to them (an average over blocks). Raises InputError, MediaError.
+        """
+        acting: core.Operator = named(operator, core.OPERATORS) if isinstance(operator, str | MethodSpec) else operator
+        x, _ = self.encode(media)
+        asked = self.settings(**values)
+        options = self.modality.options_of(media, asked.options)
+        try:
+            measured = acting(x)
+        except (RuntimeError, ValueError, TypeError) as error:
+            raise InputError(f"{self.name}: the operator does not take x of shape {tuple(x.shape)}: {error}") from None
+        y = x if measured.shape == x.shape else measured
+        method = asked.sampling.posterior.make(core.POSTERIORS)
+
+        def meeting(plan: core.Plan) -> core.Plan:
+            met: core.Plan = method(plan, acting, y)
+            return met
+
+        made = []
+        for item in range(count):
+            condition = self.modality.extra_condition(self.codec, options, 1)
+            found = self._run(tuple(x.shape[1:]), seed + item, prompt, condition, asked.sampling, progress, meeting)
+            made += [self.modality.restore(whole, media, self.codec) for whole in self._decode(found, options)]
+        return made
+
     def _run(
         self,
         shape: tuple[int, ...],
@@ -215,10 +260,11 @@ class Model:
         condition: Mapping[str, Tensor],
         sampling: SampleSpec,
         progress: Progress | None,
-        known: tuple[Tensor, Tensor] | None = None,
+        meeting: Callable[[core.Plan], core.Plan] | None = None,
         start: tuple[Tensor, float] | None = None,
     ) -> Tensor:
-        """One sample (1, *shape) in model space. `known` = (x0, mask) is completed; `start` = (x0, strength) edited."""
+        """One sample (1, *shape) in model space. `meeting` changes the plan to meet what is given; `start` =
+        (x0, strength) is edited."""
         denoiser = self.denoiser()
         condition = {key: value.to(self.device) for key, value in condition.items()}
         times = sampling.times(denoiser.schedule)
@@ -226,8 +272,8 @@ class Model:
         told = condition | self.tokens([prompt])
         plan = core.Plan(guided, sampling.sampler.make(core.SAMPLERS), times, told)
         plan = self._in_time(plan, sampling, shape)
-        if known is not None:
-            plan = sampling.completion.make(core.COMPLETIONS)(plan, *known)
+        if meeting is not None:
+            plan = meeting(plan)
         noise = core.SeededNoise([seed], shape, torch.float32, self.device)
         if start is None:
             run = core.states(plan.denoiser, plan.sampler, plan.times, noise, plan.condition)

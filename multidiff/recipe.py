@@ -179,6 +179,9 @@ class SampleSpec(Spec):
     completion: Annotated[MethodSpec, _of(core.COMPLETIONS)] = Field(
         MethodSpec(name="trained"), description="how what is known is met"
     )
+    posterior: Annotated[MethodSpec, _of(core.POSTERIORS)] = Field(
+        MethodSpec(name="pigdm"), description="how what was measured is met, in restoring"
+    )
     editing: Annotated[MethodSpec, _of(core.EDITINGS)] = MethodSpec(name="sdedit")
     windows: bool = Field(False, description="overlapping windows of the default length, where more is asked for")
     loop: bool = Field(False, description="the end meets the beginning")

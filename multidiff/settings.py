@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from multidiff import core
 from multidiff.errors import InputError, did_you_mean
 from multidiff.modality import Modality, Spec
-from multidiff.recipe import Recipe, SampleSpec, problems
+from multidiff.recipe import MethodSpec, Recipe, SampleSpec, problems
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,15 @@ def resolve(recipe: Recipe, modality: Modality, task: str, values: Mapping[str, 
     return Settings(sampling, options, task, task_options)
 
 
+def named(method: str | MethodSpec, table: Mapping[str, core.Method]) -> Any:
+    """A method of the core by its name, with options as in a recipe. Raises InputError."""
+    spec = _validated(MethodSpec, method) if isinstance(method, str) else method
+    try:
+        return spec.make(table)
+    except ValueError as error:
+        raise InputError(str(error)) from None
+
+
 def _keys(schema: type[Spec] | None) -> dict[str, None]:
     return {field.alias or key: None for key, field in schema.model_fields.items()} if schema else {}
 
@@ -94,7 +103,7 @@ def _needed(schema: type[Spec]) -> list[str]:
     return [field.alias or key for key, field in schema.model_fields.items() if field.is_required()]
 
 
-def _validated(schema: type[Spec], values: dict[str, Any]) -> Any:
+def _validated(schema: type[Spec], values: Any) -> Any:
     try:
         return schema.model_validate(values)
     except ValidationError as error:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from multidiff.core import COMPLETIONS, EDITINGS, GUIDANCE, SCHEDULES
+from multidiff.core import COMPLETIONS, EDITINGS, GUIDANCE, POSTERIORS, SCHEDULES
 from multidiff.errors import InputError, ModelError
 from multidiff.model import Model
 from tests.tiny import RECIPES, TASKS, Words, given, tiny_model, values
@@ -168,3 +168,39 @@ def test_windows_and_loops_along_time(
     cloud = tiny_model("points", tiny_codec)
     with pytest.raises(InputError, match="have no time"):
         cloud.sample("", loop=True, steps=2)
+
+
+@pytest.mark.parametrize("medium", RECIPES)
+def test_every_posterior_restores(tiny_codec: Path, medium: str) -> None:
+    model, whole = build(tiny_codec, medium), given(medium)
+    seen: list[np.ndarray] = []
+    for name in POSTERIORS:
+        (made,) = model.restore(whole, "blurred:width=1.5", steps=STEPS, guidance=1.0, posterior=f"{name}:std=0.1")
+        assert np.isfinite(values(made)).all(), name
+        assert values(made).shape == values(whole).shape
+        assert not any(np.array_equal(values(made), other) for other in seen), name
+        seen.append(values(made))
+
+
+def test_what_is_restored_measures_as_what_was_given(tiny_codec: Path) -> None:
+    model, cloud = build(tiny_codec, "points"), given("points")
+    x, _ = model.encode(cloud)
+
+    def heights(x: torch.Tensor) -> torch.Tensor:
+        return x[..., 1]
+
+    asked = {"steps": 30, "guidance": 1.0, "sampler": "ddim", "posterior": "pigdm:std=0.01"}
+    (made,) = model.restore(cloud, heights, **asked)
+    found, _ = model.encode(made)
+    assert float((heights(found) - heights(x)).abs().mean()) < 0.3 * float((found - x)[..., 0].abs().mean())
+
+
+def test_an_operator_that_does_not_fit_is_one_clear_error(tiny_codec: Path) -> None:
+    model, cloud = build(tiny_codec, "points"), given("points")
+    for operator, said in (
+        ("blured", "did you mean 'blurred'"),
+        ("blurred", "needs the option 'width'"),
+        ("averaged:factor=7", "factor 7 does not divide"),
+    ):
+        with pytest.raises(InputError, match=said):
+            model.restore(cloud, operator, steps=2)

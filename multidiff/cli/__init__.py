@@ -20,6 +20,7 @@ COMMANDS = {
     "sample": "Make media from a prompt.",
     "complete": "Fill in what is missing from a file.",
     "edit": "Change a file towards a prompt.",
+    "restore": "Undo a blur or a loss of resolution.",
     "inspect": "What a media file, sidecar, model or recipe holds.",
     "train": "Train a recipe on your own files.",
     "distill": "Teach a model to sample in few steps.",

@@ -42,6 +42,7 @@ SETTINGS = (
     "negative",
     "completion",
     "editing",
+    "posterior",
     "windows",
     "loop",
     "source",

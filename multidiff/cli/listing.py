@@ -18,6 +18,8 @@ TABLES = (
     "guidance",
     "completions",
     "editings",
+    "operators",
+    "posteriors",
 )
 WHAT = ["models", "recipes", *TABLES]
 
@@ -26,8 +28,8 @@ WHAT = ["models", "recipes", *TABLES]
 @click.argument("what", type=click.Choice(WHAT), required=False, metavar="[WHAT]")
 def command(what: str | None) -> None:
     """Models and recipes at hand (models, recipes), or a table of methods with their papers:
-    samplers, grids, schedules, parameterizations, losses, times, couplings, guidance, completions, editings or
-    distillations.
+    samplers, grids, schedules, parameterizations, losses, times, couplings, guidance, completions, editings,
+    operators, posteriors or distillations.
     """
     if what in (None, "models"):
         from multidiff.weights import shipped

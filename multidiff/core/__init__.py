@@ -38,7 +38,20 @@ from multidiff.core.denoiser import Condition, Denoiser, Estimate, NetworkDenois
 from multidiff.core.distill import DISTILLATIONS, Distillation, Lesson
 from multidiff.core.ema import EMA
 from multidiff.core.guidance import GUIDANCE, ClassifierFree, Guided
-from multidiff.core.inverse import COMPLETIONS, EDITINGS, Edit, Loop, Plan, Replacement, Windows, repaint_times, sdedit
+from multidiff.core.inverse import (
+    COMPLETIONS,
+    EDITINGS,
+    OPERATORS,
+    POSTERIORS,
+    Edit,
+    Loop,
+    Operator,
+    Plan,
+    Replacement,
+    Windows,
+    repaint_times,
+    sdedit,
+)
 from multidiff.core.loss import LOSSES, TIMES, DiffusionLoss, by_log_snr, stratified
 from multidiff.core.method import Method, make
 from multidiff.core.noise import Noise, SeededNoise
@@ -60,7 +73,9 @@ __all__ = [
     "GRIDS",
     "GUIDANCE",
     "LOSSES",
+    "OPERATORS",
     "PARAMETERIZATIONS",
+    "POSTERIORS",
     "SAMPLERS",
     "SCHEDULES",
     "TIMES",
@@ -82,6 +97,7 @@ __all__ = [
     "NetworkDenoiser",
     "Noise",
     "NoiseSchedule",
+    "Operator",
     "Parameterization",
     "Plan",
     "Replacement",

@@ -26,6 +26,15 @@ def test_methods_and_their_options_are_remembered_and_made_again(run: Run, files
     assert run("sample", "--from", sidecar, "-o", "again").paths[0].read_bytes() == before
 
 
+def test_a_restored_file_is_made_again_from_its_sidecar(run: Run, files: dict[str, Path]) -> None:
+    asked = ("--operator", "blurred:width=2", "--posterior", "mmps:std=0.1", "--steps", 3)
+    first = run("restore", "clips", files["clips"], *asked, "--plot")
+    before = first.paths[0].read_bytes()
+    assert run("sample", "--from", first.paths[0].with_suffix(".json"), "-o", "again").paths[0].read_bytes() == before
+    refused = run("restore", "clips", files["clips"], "--operator", "masked")
+    assert refused.is_refused(2, "needs the option 'mask'")
+
+
 def test_an_edit_by_inversion_knows_what_the_file_was(run: Run, files: dict[str, Path]) -> None:
     asked = ("edit", "sfx", files["sfx"], "a cat", "--editing", "inversion", "--steps", 3)
     first, second = run(*asked, "--source", "a dog"), run(*asked, "--source", "rain")

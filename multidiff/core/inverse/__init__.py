@@ -2,7 +2,7 @@
 
 from multidiff.core.inverse.completion import KNOWN_STREAM, Replacement, repaint_times
 from multidiff.core.inverse.editing import ddim_inversion, inversion_edit, sdedit, slerp
-from multidiff.core.inverse.methods import COMPLETIONS, EDITINGS, Completion, Edit, Editing, Plan
+from multidiff.core.inverse.methods import COMPLETIONS, EDITINGS, POSTERIORS, Completion, Edit, Editing, Plan, Posterior
 from multidiff.core.inverse.operators import OPERATORS, Operator
 from multidiff.core.inverse.posterior import DPS, MMPS, Measurement, PiGDM, ReconstructionGuidance
 from multidiff.core.inverse.windows import Loop, Windows, continuation
@@ -14,6 +14,7 @@ __all__ = [
     "KNOWN_STREAM",
     "MMPS",
     "OPERATORS",
+    "POSTERIORS",
     "Completion",
     "Edit",
     "Editing",
@@ -22,6 +23,7 @@ __all__ = [
     "Operator",
     "PiGDM",
     "Plan",
+    "Posterior",
     "ReconstructionGuidance",
     "Replacement",
     "Windows",

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import wraps
+from typing import Any
 
 from torch import Tensor
 
 from multidiff.core.denoiser import Condition, Denoiser
 from multidiff.core.inverse.completion import Replacement, repaint_times
 from multidiff.core.inverse.editing import inversion_edit, sdedit
-from multidiff.core.inverse.operators import masked
+from multidiff.core.inverse.operators import Operator, masked
 from multidiff.core.inverse.posterior import DPS, MMPS, Measurement, PiGDM, ReconstructionGuidance
 from multidiff.core.method import Method
 from multidiff.core.noise import Noise
@@ -50,35 +52,50 @@ def repaint(jump: int = 10, repeats: int = 10) -> Completion:
     )
 
 
-def _measured(known: Tensor, mask: Tensor, std: float) -> Measurement:
-    operator = masked(mask)
-    return Measurement(operator, operator(known), std)
+Posterior = Callable[[Plan, Operator, Tensor], Plan]
+"""(plan, operator, y (B, *measured) = operator(x0)) -> the plan that meets what was measured."""
 
 
-def reconstruction_guidance(scale: float = 1.0, std: float = 0.0) -> Completion:
-    """`ReconstructionGuidance`, the known region measured with noise of `std`."""
-    return lambda plan, known, mask: replace(
-        plan, denoiser=ReconstructionGuidance(plan.denoiser, _measured(known, mask, std), scale)
+def reconstruction_guidance(scale: float = 1.0, std: float = 0.0) -> Posterior:
+    """`ReconstructionGuidance`, y measured with noise of `std`."""
+    return lambda plan, operator, y: replace(
+        plan, denoiser=ReconstructionGuidance(plan.denoiser, Measurement(operator, y, std), scale)
     )
 
 
-def pigdm(std: float = 0.0, data_std: float = 1.0, iterations: int = 20) -> Completion:
-    """`PiGDM`, the known region measured with noise of `std`."""
-    return lambda plan, known, mask: replace(
-        plan, denoiser=PiGDM(plan.denoiser, _measured(known, mask, std), iterations, data_std)
+def pigdm(std: float = 0.0, data_std: float = 1.0, iterations: int = 20) -> Posterior:
+    """`PiGDM`, y measured with noise of `std`."""
+    return lambda plan, operator, y: replace(
+        plan, denoiser=PiGDM(plan.denoiser, Measurement(operator, y, std), iterations, data_std)
     )
 
 
-def mmps(std: float = 0.0, iterations: int = 5) -> Completion:
-    """`MMPS`, the known region measured with noise of `std`."""
-    return lambda plan, known, mask: replace(
-        plan, denoiser=MMPS(plan.denoiser, _measured(known, mask, std), iterations)
+def mmps(std: float = 0.0, iterations: int = 5) -> Posterior:
+    """`MMPS`, y measured with noise of `std`."""
+    return lambda plan, operator, y: replace(
+        plan, denoiser=MMPS(plan.denoiser, Measurement(operator, y, std), iterations)
     )
 
 
-def dps(scale: float = 1.0, std: float = 0.0) -> Completion:
-    """`DPS`, the known region measured with noise of `std`."""
-    return lambda plan, known, mask: replace(plan, sampler=DPS(plan.sampler, _measured(known, mask, std), scale))
+def dps(scale: float = 1.0, std: float = 0.0) -> Posterior:
+    """`DPS`, y measured with noise of `std`."""
+    return lambda plan, operator, y: replace(plan, sampler=DPS(plan.sampler, Measurement(operator, y, std), scale))
+
+
+def _of_part(method: Method) -> Method:
+    """The method with a known region for its measurement."""
+
+    @wraps(method.make)
+    def make(*arguments: Any, **options: Any) -> Completion:
+        posterior: Posterior = method.make(*arguments, **options)
+
+        def complete(plan: Plan, known: Tensor, mask: Tensor) -> Plan:
+            operator = masked(mask)
+            return posterior(plan, operator, operator(known))
+
+        return complete
+
+    return Method(make, method.summary, method.paper)
 
 
 @dataclass(frozen=True)
@@ -115,16 +132,20 @@ def _inversion() -> Editing:
     )
 
 
-COMPLETIONS: dict[str, Method] = {
-    "trained": Method(trained, "told to a network that was trained with masks", "Saharia et al. 2022, 2111.05826"),
-    "replacement": Method(replacement, "known region diffused, put in its place", "Song et al. 2021, 2011.13456"),
-    "repaint": Method(repaint, "replacement, going back and forth", "Lugmayr et al. 2022, 2201.09865"),
+POSTERIORS: dict[str, Method] = {
     "reconstruction-guidance": Method(
         reconstruction_guidance, "gradient of the misfit of x0", "Ho et al. 2022, 2204.03458"
     ),
     "dps": Method(dps, "gradient of the misfit after every step", "Chung et al. 2023, 2209.14687"),
     "pigdm": Method(pigdm, "pseudo-inverse of the misfit", "Song et al. 2023, ICLR"),
     "mmps": Method(mmps, "posterior covariance from the denoiser's Jacobian", "Rozet et al. 2024, 2405.13712"),
+}
+
+COMPLETIONS: dict[str, Method] = {
+    "trained": Method(trained, "told to a network that was trained with masks", "Saharia et al. 2022, 2111.05826"),
+    "replacement": Method(replacement, "known region diffused, put in its place", "Song et al. 2021, 2011.13456"),
+    "repaint": Method(repaint, "replacement, going back and forth", "Lugmayr et al. 2022, 2201.09865"),
+    **{name: _of_part(method) for name, method in POSTERIORS.items()},
 }
 
 EDITINGS: dict[str, Method] = {
