@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -172,11 +172,7 @@ class Model:
         known = given.known.to(self.device), given.mask.to(self.device)
         shape = tuple(given.known.shape[1:])
         method = asked.sampling.completion.make(core.COMPLETIONS)
-
-        def meeting(plan: core.Plan) -> core.Plan:
-            met: core.Plan = method(plan, *known)
-            return met
-
+        meeting: Callable[[core.Plan], core.Plan] = partial(method, known=known[0], mask=known[1])
         made = []
         for item in range(count):
             x = self._run(shape, seed + item, prompt, given.condition, asked.sampling, progress, meeting)
@@ -240,11 +236,7 @@ class Model:
             raise InputError(f"{self.name}: the operator does not take x of shape {tuple(x.shape)}: {error}") from None
         y = x if measured.shape == x.shape else measured
         method = asked.sampling.posterior.make(core.POSTERIORS)
-
-        def meeting(plan: core.Plan) -> core.Plan:
-            met: core.Plan = method(plan, acting, y)
-            return met
-
+        meeting: Callable[[core.Plan], core.Plan] = partial(method, operator=acting, y=y)
         made = []
         for item in range(count):
             condition = self.modality.extra_condition(self.codec, options, 1)

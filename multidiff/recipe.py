@@ -18,6 +18,7 @@ import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
+    ConfigDict,
     Field,
     FiniteFloat,
     JsonValue,
@@ -40,9 +41,9 @@ RECIPES = Path(__file__).parent.parent / "recipes"
 def _kinds(make: Callable[..., Any]) -> dict[str, TypeAdapter[Any]]:
     """What the options of a method may be, by the types of its parameters."""
     hints = get_type_hints(make.__init__ if isinstance(make, type) else make)  # type: ignore[misc]
-    return {
-        name: TypeAdapter(FiniteFloat if hint is float else hint) for name, hint in hints.items() if name != "return"
-    }
+    hints.pop("return", None)
+    config = ConfigDict(arbitrary_types_allowed=True)  # tensors, which text cannot give
+    return {name: TypeAdapter(FiniteFloat if hint is float else hint, config=config) for name, hint in hints.items()}
 
 
 class MethodSpec(Spec):
