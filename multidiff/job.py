@@ -23,7 +23,8 @@ from multidiff.errors import InputError, MediaError, did_you_mean
 from multidiff.files import folder, readable, together
 from multidiff.modality import Spec
 from multidiff.model import Model
-from multidiff.recipe import MethodSpec, SampleSpec, problems
+from multidiff.recipe import problems
+from multidiff.specs import MethodSpec, SampleSpec
 
 
 class Job(Spec):

@@ -10,7 +10,6 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
-from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +24,9 @@ from multidiff.files import folder as writable_folder
 from multidiff.files import save_tensors, written_whole
 from multidiff.modality import Modality
 from multidiff.nn.embedding import masked_mean
-from multidiff.recipe import MethodSpec, Recipe, SampleSpec
+from multidiff.recipe import Recipe
 from multidiff.settings import Settings, named, resolve, task_of
+from multidiff.specs import MethodSpec, SampleSpec
 
 FORMAT = "1"
 """Version of the checkpoint layout, in the metadata of model.safetensors."""
@@ -338,12 +338,8 @@ class Model:
         if self.others is None:
             raise ModelError(f"{self.name}: was not loaded from a folder and knows no other models")
         other = self.others(name)
-        for what in ("modality", "codec", "diffusion.schedule"):
-            mine, its = (attrgetter(what)(model.recipe) for model in (self, other))
-            if what == "codec":
-                mine, its = (spec.model_copy(update={"weights": ""}) for spec in (mine, its))
-            if mine != its:
-                raise ModelError(f"{name}: cannot guide {self.name}, which has another {what}")
+        if what := self.recipe.apart(other.recipe):
+            raise ModelError(f"{name}: cannot guide {self.name}, which has another {what}")
         return other
 
     def encode(self, media: Any, prompt: str = "") -> tuple[Tensor, dict[str, Tensor]]:

@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from multidiff import core
 from multidiff.errors import InputError, did_you_mean
 from multidiff.modality import Modality, Spec
-from multidiff.recipe import MethodSpec, Recipe, SampleSpec, problems
+from multidiff.recipe import Recipe, problems
+from multidiff.specs import MethodSpec, SampleSpec
 
 
 @dataclass(frozen=True)

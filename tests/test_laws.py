@@ -16,6 +16,7 @@ LAYERS = [
     {"core", "nn"},
     set(MEDIA),
     {"registry"},
+    {"specs"},
     {"recipe"},
     {"settings", "classifier"},
     {"model", "weights", "output"},

@@ -7,6 +7,7 @@ import torch
 
 from multidiff import recipe, registry
 from multidiff.errors import RecipeError
+from multidiff.specs import MethodSpec
 
 SHIPPED = sorted(recipe.RECIPES.glob("*/*.yaml"))
 
@@ -68,7 +69,7 @@ def test_an_override_can_be_empty_text() -> None:
 
 def test_a_method_and_its_options_can_be_written_as_text() -> None:
     made = recipe.load("shapes", ["sample.sampler=ddim:eta=0.5", "diffusion.schedule=shifted:schedule=flow,shift=2"])
-    assert made.sample.sampler == recipe.MethodSpec(name="ddim", options={"eta": 0.5})
+    assert made.sample.sampler == MethodSpec(name="ddim", options={"eta": 0.5})
     assert made.diffusion.schedule.options == {"schedule": "flow", "shift": 2}
     inner = "diffusion.schedule={name: zero-terminal-snr, options: {schedule: {name: linear}}}"
     assert recipe.load("shapes", [inner]).diffusion.schedule.options == {"schedule": {"name": "linear"}}

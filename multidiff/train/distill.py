@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import Any
 
 import torch
 from pydantic import ValidationError
@@ -16,6 +15,7 @@ from multidiff import recipe as recipes
 from multidiff.errors import ModelError, RecipeError
 from multidiff.model import Model
 from multidiff.recipe import Recipe
+from multidiff.specs import DistillSpec, SampleSpec
 from multidiff.train.objective import DenoiserObjective, noise_like
 from multidiff.train.pack import Pack
 
@@ -70,20 +70,9 @@ def teacher_of(model: Model) -> Model:
     if not recipe.distill.teacher:
         raise RecipeError(f"{recipe.name}: distill.teacher: name the model to learn from")
     teacher = weights.load(recipe.distill.teacher, str(model.device))
-    for what in ("modality", "codec", "text", "schedule"):
-        if _space(teacher.recipe)[what] != _space(recipe)[what]:
-            raise ModelError(f"{recipe.distill.teacher}: cannot teach {recipe.name}, which has another {what}")
+    if what := recipe.apart(teacher.recipe):
+        raise ModelError(f"{recipe.distill.teacher}: cannot teach {recipe.name}, which has another {what}")
     return teacher
-
-
-def _space(recipe: Recipe) -> dict[str, Any]:
-    """What teacher and student must share; where a codec's weights come from is no part of it."""
-    return {
-        "modality": recipe.modality,
-        "codec": {**recipe.codec.model_dump(), "weights": ""},
-        "text": (recipe.text.encoder, recipe.text.length),
-        "schedule": recipe.diffusion.schedule,
-    }
 
 
 def guided(teacher: Model, scale: float) -> core.Denoiser:
@@ -107,9 +96,9 @@ def student_recipe(
     scale = source.sample.guidance if guidance is None else guidance
     asked = {"teacher": teacher, "method": method, "steps": steps, "guidance": scale}
     try:
-        spec = recipes.DistillSpec.model_validate(asked)
+        spec = DistillSpec.model_validate(asked)
     except ValidationError as error:
-        raise RecipeError("\n".join(recipes.problems(error, recipes.DistillSpec, "distill"))) from None
+        raise RecipeError("\n".join(recipes.problems(error, DistillSpec, "distill"))) from None
     trained: core.Distillation = spec.method.make(core.DISTILLATIONS)
     changes = {
         "name": f"{source.name}-{steps}step",
@@ -117,7 +106,7 @@ def student_recipe(
         "distill": spec.model_dump(mode="json"),
         "train": {"objective": "distillation", "init": teacher, "lr": LR_SHARE * source.train.lr, "steps": 2000},
         "sample": {
-            **recipes.SampleSpec(prompt=source.sample.prompt).model_dump(mode="json"),
+            **SampleSpec(prompt=source.sample.prompt).model_dump(mode="json"),
             **{"sampler": {"name": trained.sampler}, "steps": steps, "grid": spec.grid.model_dump(), "guidance": 1.0},
         },
     }

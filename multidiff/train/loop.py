@@ -27,7 +27,7 @@ from multidiff.core import EMA
 from multidiff.core.posthoc import PowerEMA
 from multidiff.errors import InputError, MultidiffError
 from multidiff.modality import Objective, Paced
-from multidiff.recipe import TrainSpec
+from multidiff.specs import TrainSpec
 from multidiff.train.pack import Rows
 from multidiff.weights import choose_device
 

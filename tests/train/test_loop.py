@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from multidiff.errors import InputError, MultidiffError
-from multidiff.recipe import Recipe, TrainSpec
+from multidiff.recipe import Recipe
+from multidiff.specs import TrainSpec
 from multidiff.train import run
 from multidiff.train.loop import Training, accelerator_for, items, learning_rate
 from multidiff.train.pack import Rows
