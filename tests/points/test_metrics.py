@@ -1,71 +1,12 @@
 import numpy as np
 import pytest
-import torch
-from scipy.spatial.distance import directed_hausdorff
+from scipy.spatial.distance import jensenshannon
 
 from multidiff.points import metrics as m
+from multidiff.points.distance import chamfer_l2, distances
 from multidiff.points.media import PointCloud
 
 RNG = np.random.default_rng(1)
-A, B = RNG.normal(size=(200, 3)), RNG.normal(size=(150, 3)) + 0.3
-
-
-def brute(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    table = torch.cdist(torch.tensor(a), torch.tensor(b), compute_mode="donot_use_mm_for_euclid_dist").numpy()
-    return table.min(1), table.min(0)
-
-
-def test_chamfer_agrees_with_brute_force_in_both_conventions() -> None:
-    forth, back = brute(A, B)
-    assert m.chamfer_l2(A, B) == pytest.approx((forth**2).mean() + (back**2).mean())
-    assert m.chamfer_l1(A, B) == pytest.approx((forth.mean() + back.mean()) / 2)
-    assert m.chamfer_l2(A, A) == m.chamfer_l1(A, A) == 0
-
-
-def test_chamfer_of_two_far_points_has_its_closed_form() -> None:
-    line = np.array([[0.0, 0, 0], [1, 0, 0]])
-    assert m.chamfer_l1(line, line + np.array([0, 0.2, 0])) == pytest.approx(0.2)
-    assert m.chamfer_l2(line, line + np.array([0, 0.2, 0])) == pytest.approx(0.08)
-
-
-def test_emd_finds_a_hidden_permutation_and_is_the_shift_of_a_translation() -> None:
-    assert m.emd(A, RNG.permutation(A)) == pytest.approx(0)
-    assert m.emd(A, A + np.array([3.0, 4.0, 0.0])) == pytest.approx(5.0)
-    with pytest.raises(ValueError, match="resample"):
-        m.emd(A, B)
-
-
-def test_emd_on_a_line_is_the_distance_of_sorted_values() -> None:
-    x, y = RNG.normal(size=64), RNG.normal(size=64)
-    a, b = (np.stack([v, 0 * v, 0 * v], 1) for v in (x, y))
-    assert m.emd(a, b) == pytest.approx(np.abs(np.sort(x) - np.sort(y)).mean())
-
-
-def test_f_score_counts_both_directions() -> None:
-    forth, back = brute(A, B)
-    p, r = (forth < 0.3).mean(), (back < 0.3).mean()
-    assert m.f_score(A, B, 0.3) == pytest.approx(2 * p * r / (p + r))
-    assert m.f_score(A, A + 100, 0.3) == 0
-    assert m.f_score(A, A, 0.3) == 1
-
-
-def test_uhd_is_scipys_directed_hausdorff_distance() -> None:
-    assert m.uhd(A, B) == pytest.approx(directed_hausdorff(A, B)[0])
-
-
-def test_tmd_is_the_sum_of_mean_differences() -> None:
-    clouds = [A, A + np.array([0.1, 0, 0]), B]
-    expected = sum(np.mean([m.chamfer_l2(a, b) for b in clouds if b is not a]) for a in clouds)
-    assert m.tmd(clouds) == pytest.approx(expected)
-    assert m.tmd([A, A, A]) == 0
-
-
-def test_roughness_is_zero_on_a_plane_and_follows_the_noise() -> None:
-    plane = RNG.uniform(-1, 1, (3000, 3)) * [1, 0, 1]
-    assert m.roughness(plane) < 1e-7
-    rough = [m.roughness(plane + RNG.normal(size=plane.shape) * [0, s, 0]) for s in (0.005, 0.01)]
-    assert rough[1] == pytest.approx(2 * rough[0], rel=0.1)
-    assert rough[1] == pytest.approx(0.01, rel=0.25)
 
 
 def test_set_metrics_agree_with_a_table_worked_by_hand() -> None:
@@ -90,6 +31,26 @@ def test_jsd_is_zero_for_the_same_place_and_one_bit_apart() -> None:
     assert m.jsd(left, right) == pytest.approx(1)
 
 
+def test_jsd_is_scipys_on_a_histogram_counted_by_hand() -> None:
+    a, b = (RNG.normal(size=(2000, 3)) * s for s in (0.3, 0.4))
+    counts = []
+    for points in (a, b):
+        cell = np.clip(np.floor((np.clip(points, -1, 1) + 1) * 2), 0, 3).astype(int)
+        counts.append(np.bincount(cell @ [16, 4, 1], minlength=64))
+    assert m.jsd([a], [b], cells=4) == pytest.approx(jensenshannon(*counts, base=2) ** 2)
+
+
+def test_one_nna_is_a_leave_one_out_classifier() -> None:
+    from sklearn.model_selection import LeaveOneOut, cross_val_score
+    from sklearn.neighbors import KNeighborsClassifier
+
+    clouds = [RNG.normal(size=(60, 3)) * RNG.uniform(0.8, 1.2, 3) + 0.1 * (i < 9) for i in range(20)]
+    whole = distances(clouds, clouds)
+    judge = KNeighborsClassifier(1, metric="precomputed")
+    expected = cross_val_score(judge, whole, np.arange(20) < 9, cv=LeaveOneOut()).mean()
+    assert m.one_nna(whole[:9, :9], whole[9:, 9:], whole[:9, 9:]) == pytest.approx(expected)
+
+
 def shapes(count: int, stretch: float, seed: int) -> list[PointCloud]:
     rng = np.random.default_rng(seed)
     drawn = rng.normal(size=(count, 1200, 3))
@@ -109,3 +70,25 @@ def test_metrics_know_the_same_kind_of_shapes_from_others_and_from_noisy_ones() 
     assert 0.3 < same["floor_1nna_cd"] < 0.7
     assert same["real_count"] == 8
     assert same["1nna_cd_low"] <= same["1nna_cd"] <= same["1nna_cd_high"]
+    assert other["1nna_emd"] == 1.0
+    assert other["mmd_emd"] > 1.5 * same["mmd_emd"]
+    assert 0 < same["floor_mmd_emd"] < 2 * same["mmd_emd"]
+
+
+def test_a_set_compared_with_itself_is_covered_and_cannot_be_told_apart() -> None:
+    real = shapes(4, 1.0, 0)
+    found = m.metrics(real, real)
+    assert found["mmd_cd"] == found["mmd_emd"] == found["jsd"] == 0
+    assert found["coverage_cd"] == found["coverage_emd"] == 1
+    assert found["1nna_cd"] == found["1nna_emd"] == 0  # each cloud's nearest is its twin in the other set
+
+
+def test_copies_of_training_shapes_are_found_though_resampled_and_a_little_rough() -> None:
+    rng, training = np.random.default_rng(0), shapes(5, 1.0, 0)
+    half = [cloud.select(rng.permutation(1200)[:600]) for cloud in training[:2]]
+    rough = PointCloud(half[0].points + 0.01 * rng.normal(size=(600, 3)))
+    found = m.memorisation(training, [half[1], rough, shapes(1, 0.4, 9)[0]])
+    assert found["duplicates"] == pytest.approx(2 / 3)
+    other = [cloud.normalized()[0].points for cloud in shapes(1, 0.4, 9)]
+    nearest = min(chamfer_l2(other[0], cloud.normalized()[0].points) for cloud in training)
+    assert m.memorisation(training, shapes(1, 0.4, 9))["nearest_training_cd"] == pytest.approx(nearest, rel=0.2)
