@@ -32,18 +32,19 @@ def states(
 
     times (N + 1, ...): a grid from `timesteps`; its further axes, if any, broadcast with (B, ...).
     x (B, *event) at times[0]; without it the run starts from sigma(times[0]) noise(0).
-    Raises ValueError when times holds fewer than two, or two equal neighbours.
+    Raises ValueError when times holds fewer than two, or a step that does not fall, or rise, for all alike.
     """
     times = times.double()
     changes = times.reshape(len(times), -1).diff(dim=0)
-    if not len(changes) or bool((changes == 0).all(1).any()):
-        raise ValueError("times must hold at least two entries and no equal neighbours")
+    falls, rises = (changes < 0).all(1), (changes > 0).all(1)
+    if not len(changes) or not bool((falls | rises).all()):
+        raise ValueError("times must hold at least two entries, and each step must fall, or rise, for all samples alike")
     if x is None:
         start = noise(0)
         x = expand(denoiser.schedule.sigma(times[0]), start) * start
-    rises = (changes > 0).any(1).tolist()
     planned = sampler if isinstance(sampler, Planned) else None
-    weights = plan(planned, denoiser.schedule, times, rises) if planned else []
+    rising = rises.tolist()
+    weights = plan(planned, denoiser.schedule, times, rising) if planned else []
     of_samples = times if times.ndim > 1 else times[:, None]
     levels = of_samples.expand(len(times), len(x), *of_samples.shape[2:]).unbind()
 
@@ -52,7 +53,7 @@ def states(
     for i, s in enumerate(levels[1:]):
         draw = partial(noise, i + 1)
         with torch.no_grad() if torch.is_grad_enabled() else nullcontext():
-            if rises[i]:
+            if rising[i]:
                 x = diffuse_forward(denoiser.schedule, state.x, state.t, s, draw())
                 state = State(x, s, state.step + 1)
             elif planned:

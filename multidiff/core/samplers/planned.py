@@ -86,8 +86,13 @@ def present(weight: Weight) -> bool:
 
 
 def weighted_sum(first: tuple[Weight, Tensor], *others: tuple[Weight, Tensor]) -> Tensor:
-    """The sum of weight * tensor (B, *event), in the first tensor's dtype. One new tensor, whatever the number."""
+    """The sum of weight * tensor (B, *event), in the first tensor's dtype. One new tensor, whatever the number.
+
+    Half precision is summed in float32 and rounded once: the weights of high orders are large and nearly cancel.
+    """
     weight, x = first
+    if x.dtype.itemsize < 4:
+        return weighted_sum((weight, x.float()), *others).to(x.dtype)
     # Adding to nothing takes half the time of a product with a Python number.
     result = torch.add(ZERO, x, alpha=weight) if isinstance(weight, float) else x * expand(weight, x)
     for weight, v in others:
