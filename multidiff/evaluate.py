@@ -1,13 +1,14 @@
-"""Measure a model: its samples against real, held-out files of the same captions.
+"""Measure a model against real, held-out files: its samples of their captions, or its completions of their parts.
 
-Every figure stands beside its floor: the same metrics between two disjoint halves of the real files.
+Every figure stands beside its floor: the same metrics between real files (two disjoint halves of them, or for
+completions what the medium has for that), and beside what simpler ways to complete would get.
 """
 
 from __future__ import annotations
 
 import html
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -16,17 +17,23 @@ from typing import Any
 from multidiff.dataset import SKIPPED
 from multidiff.errors import InputError
 from multidiff.files import folder, written_whole
+from multidiff.modality import Completing, Example, Remembering, Trial
 from multidiff.model import Model
+
+SHOWN = 12
+"""Items on a page."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What one evaluation found; written as report.json."""
+    """What one evaluation of samples found; written as report.json."""
 
     model: str
     data: tuple[str, ...]
     split: str
     count: int
+    captions: bool
+    """whether the model was told the captions"""
     steps: int
     seed: int
     generated: dict[str, float]
@@ -41,6 +48,35 @@ class Report:
         return "\n".join(lines)
 
 
+@dataclass(frozen=True)
+class CompletionReport:
+    """What one evaluation of completions found; written as report.json."""
+
+    model: str
+    task: str
+    data: tuple[str, ...]
+    split: str
+    count: int
+    hypotheses: int
+    captions: bool
+    """whether the model was told the captions"""
+    steps: int
+    seed: int
+    figures: dict[str, dict[str, dict[str, float]]]
+    """kind of trial -> row (completed, floor, simpler ways) -> metric"""
+
+    def table(self) -> str:
+        """A Markdown table for each kind of trial."""
+        lines = []
+        for kind, rows in self.figures.items():
+            names = list(next(iter(rows.values())))
+            lines += [f"| {kind} | {' | '.join(names)} |", "| --- |" + " --- |" * len(names)]
+            lines += [f"| {row} | {' | '.join(f'{found[key]:.4g}' for key in names)} |" for row, found in rows.items()]
+            lines.append("")
+        told = "captions told" if self.captions else "no captions told"
+        return "\n".join([*lines, f"{self.count} items, {self.hypotheses} completions of each, {told}"])
+
+
 def evaluate(
     model: Model,
     roots: tuple[str, ...],
@@ -48,6 +84,7 @@ def evaluate(
     count: int = 32,
     split: str = "val",
     seed: int = 0,
+    captions: bool = True,
     progress: Callable[[int, int], None] | None = None,
     **values: Any,
 ) -> Report:
@@ -58,45 +95,132 @@ def evaluate(
     asked = model.settings(**values)
     model.denoiser()  # a model without one is an error before anything is read
     modality, target = model.modality, folder(out)
-    data = modality.data_spec.model_validate({**model.recipe.data.model_dump(), "root": roots})
-    SKIPPED.items.clear()
-    real = list(islice(modality.examples(data, split), 2 * count))
-    if len(real) < 4:
-        bad = f"; the first of {len(SKIPPED)} bad: {SKIPPED.items[0][1]}" if SKIPPED.items else ""
-        raise InputError(f"{', '.join(roots)}: {len(real)} usable items in split '{split}', at least 4 are needed{bad}")
+    real = _held_out(model, roots, split, 2 * count)
     half = len(real) // 2
     shown, rest = real[:half], real[half:]
     generated = []
     for index, example in enumerate(shown):
-        prompt = example.text if model.text.dim else ""
-        generated += model.sample(prompt, seed=seed + index, **values)
+        generated += model.sample(_prompt(model, example, captions), seed=seed + index, **values)
         if progress is not None:
             progress(index + 1, len(shown))
-    report = Report(
-        model.name,
-        tuple(roots),
-        split,
-        len(shown),
-        asked.sampling.steps,
-        seed,
-        modality.metrics([example.media for example in shown], generated),
-        modality.metrics([example.media for example in shown], [example.media for example in rest]),
-    )
-    cells = []
-    for index, (example, made) in enumerate(zip(shown[:12], generated, strict=False)):
+    asked_for = [example.media for example in shown]
+    figures = modality.metrics(asked_for, generated)
+    floor = modality.metrics(asked_for, [example.media for example in rest])
+    if isinstance(modality, Remembering) and (training := _training(model, roots)):
+        figures |= modality.memorisation(training, generated)
+        floor |= modality.memorisation(training, asked_for)
+    report = Report(model.name, tuple(roots), split, len(shown), captions, asked.sampling.steps, seed, figures, floor)
+    pictures = []
+    for index, (example, made) in enumerate(zip(shown[:SHOWN], generated, strict=False)):
         pair = [
             modality.plot(example.media, target / f"{index:02d}_real.png", "real"),
             modality.plot(made, target / f"{index:02d}_generated.png", "generated"),
         ]
-        images = "".join(f'<img src="{path.name}" alt="{path.stem}">' for path in pair)
-        cells.append(f"<section><p>{html.escape(example.text)}</p>{images}</section>")
+        pictures.append((example.text, pair))
+    _write(target, report, f"{model.name}: real and generated", pictures)
+    return report
+
+
+def evaluate_completion(
+    model: Model,
+    task: str,
+    roots: tuple[str, ...],
+    out: str | Path,
+    count: int = 32,
+    hypotheses: int = 4,
+    split: str = "val",
+    seed: int = 0,
+    captions: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+    **values: Any,
+) -> CompletionReport:
+    """Complete parts of held-out files, measure, and write report.json, pictures and index.html.
+
+    A user's part has no caption, so by default none is told. Raises InputError for a task the medium does not have or
+    cannot measure, and as `evaluate`.
+    """
+    task = model.task_of(task, {})
+    asked = model.settings(task=task, **values)
+    model.denoiser()
+    modality, target = model.modality, folder(out)
+    if not isinstance(modality, Completing):
+        raise InputError(f"{model.name}: completions of {modality.name} are not measured; leave --task out")
+    shown = _held_out(model, roots, split, count)
+    tried: dict[str, list[tuple[Example, Trial, list[Any]]]] = {}
+    for index, example in enumerate(shown):
+        for trial in modality.trials(example.media, task, seed + index):
+            made = model.complete(
+                trial.given,
+                task,
+                prompt=_prompt(model, example, captions),
+                count=hypotheses,
+                seed=seed + index * hypotheses,
+                **trial.options,
+                **values,
+            )
+            tried.setdefault(trial.kind, []).append((example, trial, made))
+        if progress is not None:
+            progress(index + 1, len(shown))
+    training = _training(model, roots)
+    figures = {
+        kind: modality.completion_metrics([trial for _, trial, _ in rows], [made for _, _, made in rows], training)
+        for kind, rows in tried.items()
+    }
+    report = CompletionReport(
+        model.name, task, tuple(roots), split, len(shown), hypotheses, captions, asked.sampling.steps, seed, figures
+    )
+    pictures = []
+    for kind, rows in tried.items():
+        for index, (example, trial, made) in enumerate(rows[:SHOWN]):
+            pair = [
+                modality.plot(made[0], target / f"{kind}_{index:02d}_completed.png", "completed", trial.given),
+                modality.plot(trial.whole, target / f"{kind}_{index:02d}_truth.png", "truth"),
+            ]
+            pictures.append((f"{kind}: {example.text}", pair))
+    _write(target, report, f"{model.name}: completed and true", pictures)
+    return report
+
+
+def _examples(model: Model, roots: tuple[str, ...], split: str) -> Iterator[Example]:
+    data = model.modality.data_spec.model_validate({**model.recipe.data.model_dump(), "root": roots})
+    return model.modality.examples(data, split)
+
+
+def _held_out(model: Model, roots: tuple[str, ...], split: str, count: int) -> list[Example]:
+    SKIPPED.items.clear()
+    real = list(islice(_examples(model, roots, split), count))
+    if len(real) < 4:
+        bad = f"; the first of {len(SKIPPED)} bad: {SKIPPED.items[0][1]}" if SKIPPED.items else ""
+        raise InputError(f"{', '.join(roots)}: {len(real)} usable items in split '{split}', at least 4 are needed{bad}")
+    return real
+
+
+def _training(model: Model, roots: tuple[str, ...]) -> list[Any]:
+    """The media from which the model may have learned, as far as they are of these roots."""
+    return [example.media for example in _examples(model, roots, "train")]
+
+
+def _prompt(model: Model, example: Example, captions: bool) -> str:
+    return example.text if captions and model.text.dim else ""
+
+
+def _write(
+    target: Path,
+    report: Report | CompletionReport,
+    title: str,
+    pictures: Sequence[tuple[str, Sequence[Path]]],
+) -> None:
+    """report.json and the page: figures, then pictures below their captions."""
+    cells = []
+    for caption, paths in pictures:
+        images = "".join(f'<img src="{path.name}" alt="{path.stem}">' for path in paths)
+        cells.append(f"<section><p>{html.escape(caption)}</p>{images}</section>")
     with written_whole(target / "report.json") as temporary:
         temporary.write_text(json.dumps(asdict(report), indent=1) + "\n", "utf-8")
     with written_whole(target / "index.html") as temporary:
         temporary.write_text(
-            f"<!doctype html><meta charset=utf-8><title>{html.escape(model.name)}</title>"
+            f"<!doctype html><meta charset=utf-8><title>{html.escape(report.model)}</title>"
             "<style>body{font:15px system-ui;margin:2em}img{max-width:45%;margin-right:2%}</style>"
-            f"<h1>{html.escape(model.name)}: real and generated</h1><pre>{report.table()}</pre>{''.join(cells)}\n",
+            f"<h1>{html.escape(title)}</h1><pre>{report.table()}</pre>{''.join(cells)}\n",
             "utf-8",
         )
-    return report

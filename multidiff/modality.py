@@ -127,6 +127,44 @@ class Paced(Protocol):
     progress: float
 
 
+@dataclass(frozen=True)
+class Trial:
+    """A completion whose truth is known: a part of held-out media.
+
+    kind: what is missing; whole: the truth; given: what the model is shown, with the task's `options`; `context` is
+    whatever the medium's figures need besides.
+    """
+
+    kind: str
+    whole: Any
+    given: Any
+    options: Mapping[str, Any] = field(default_factory=dict)
+    context: Any = None
+
+
+@runtime_checkable
+class Completing(Protocol):
+    """A medium that can say how good its completions are."""
+
+    def trials(self, whole: Any, task: str, seed: int) -> Sequence[Trial]:
+        """Parts of one item, one of each kind."""
+        ...
+
+    def completion_metrics(
+        self, trials: Sequence[Trial], completions: Sequence[Sequence[Any]], training: Sequence[Any]
+    ) -> dict[str, dict[str, float]]:
+        """Row -> figures, for trials of one kind with several completions each: the first row is theirs, then the
+        floor and simpler ways to complete; `training` media may be empty."""
+        ...
+
+
+@runtime_checkable
+class Remembering(Protocol):
+    """A medium that can tell copies of its training items."""
+
+    def memorisation(self, training: Sequence[Any], media: Sequence[Any]) -> dict[str, float]: ...
+
+
 class Modality(Protocol):
     """One medium, as seen from above."""
 

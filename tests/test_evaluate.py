@@ -3,11 +3,13 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from multidiff import weights
 from multidiff.errors import InputError, ModelError
-from multidiff.evaluate import evaluate
+from multidiff.evaluate import evaluate, evaluate_completion
+from multidiff.points.media import PointCloud
 from tests.tiny import RECIPES, given, tiny_model
 
 
@@ -35,6 +37,56 @@ def test_a_model_is_measured_against_held_out_files(medium: str, tiny_codec: Pat
     for name in ("00_real.png", "00_generated.png", "03_generated.png"):
         assert (tmp_path / "out" / name).stat().st_size > 1000
         assert name in page
+
+
+def shapes(folder: Path, count: int = 8) -> tuple[str, ...]:
+    """A data set of clouds, half of them held out."""
+    folder.mkdir()
+    for i in range(count):
+        PointCloud(np.random.default_rng(i).standard_normal((160, 3))).save(folder / f"{i}.ply")
+    rows = [f"{i}.ply,a <i>chair</i>,{'val' if i % 2 else 'train'}" for i in range(count)]
+    (folder / "metadata.csv").write_text("\n".join(["file_name,text,split", *rows]))
+    return (str(folder),)
+
+
+def test_completions_are_measured_beside_floor_and_baselines(tiny_codec: Path, tmp_path: Path) -> None:
+    model = tiny_model("points", tiny_codec)
+    told: list[tuple[int, int]] = []
+    report = evaluate_completion(
+        model,
+        "complete",
+        shapes(tmp_path / "data"),
+        tmp_path / "out",
+        hypotheses=2,
+        progress=lambda *step: told.append(step),
+        steps=2,
+    )
+    assert told == [(i, 4) for i in range(1, 5)]
+    assert (report.count, report.hypotheses, report.captions, report.steps) == (4, 2, False, 2)
+    assert set(report.figures) == {"view", "crop"}
+    for rows in report.figures.values():
+        assert next(iter(rows)) == "completed"
+        assert "part + retrieved shape" in rows
+        assert rows["completed"]["cd_l1_best"] < rows["completed"]["cd_l1"]
+        assert rows["completed"]["tmd"] > 0
+    assert "| part alone |" in report.table()
+    assert json.loads((tmp_path / "out" / "report.json").read_text())["figures"] == report.figures
+    assert "crop: a &lt;i&gt;chair&lt;/i&gt;" in (tmp_path / "out" / "index.html").read_text()
+    assert (tmp_path / "out" / "view_03_truth.png").stat().st_size > 1000
+
+
+def test_samples_are_compared_with_the_training_set_where_there_is_one(tiny_codec: Path, tmp_path: Path) -> None:
+    report = evaluate(tiny_model("points", tiny_codec), shapes(tmp_path / "data"), tmp_path / "out", steps=1)
+    assert report.generated["duplicates"] == 0
+    assert report.floor["duplicates"] == 1  # all are samplings of one and the same Gaussian
+    assert 0 < report.floor["nearest_training_cd"] < report.generated["nearest_training_cd"]
+
+
+def test_completions_that_cannot_be_measured_are_refused(tiny_codec: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="'complete'"):
+        evaluate_completion(tiny_model("points", tiny_codec), "complet", ("synth",), tmp_path / "out")
+    with pytest.raises(InputError, match="completions of video are not measured"):
+        evaluate_completion(tiny_model("video", tiny_codec), "predict", ("synth",), tmp_path / "out")
 
 
 def test_too_few_files_are_an_error(tiny_codec: Path, tmp_path: Path) -> None:

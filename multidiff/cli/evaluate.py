@@ -8,33 +8,52 @@ import click
 @click.command(name="eval", short_help="Measure a model against real files.")
 @click.argument("model")
 @click.option("--data", "roots", multiple=True, required=True, help="Folder of real files; may be repeated.")
-@click.option("-n", "--count", type=click.IntRange(4), default=32, show_default=True, help="Samples to make.")
+@click.option("--task", help="Measure completions of this task instead; see `multidiff inspect MODEL`.")
+@click.option("-n", "--count", type=click.IntRange(4), default=32, show_default=True, help="Files to measure with.")
+@click.option("--hypotheses", type=click.IntRange(1), default=4, show_default=True, help="Completions of each part.")
+@click.option("--captions/--no-captions", default=None, help="Tell the captions; by default only without --task.")
 @click.option("--split", default="val", show_default=True, help="Which of the files: val or test.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--steps", type=click.IntRange(1), help="Sampling steps.")
-@click.option("-o", "--out", help="Folder for the report and its page; by default out/eval-<model>.")
+@click.option("--guidance", type=click.FloatRange(0), help="Scale of guidance; 1 is off.")
+@click.option("-o", "--out", help="Folder for the report and its page; by default out/eval-<model>[-<task>].")
 @click.option("--device", default="auto", show_default=True)
 def command(
     model: str,
     roots: tuple[str, ...],
+    task: str | None,
     count: int,
+    hypotheses: int,
+    captions: bool | None,
     split: str,
     seed: int,
     steps: int | None,
+    guidance: float | None,
     out: str | None,
     device: str,
 ) -> None:
-    """Measure a model's samples against real, held-out files of the same captions.
+    """Measure a model against real, held-out files: samples of their captions, or completions of their parts.
 
-    Prints a table (each figure beside its real-against-real floor); writes report.json and index.html.
+    Prints a table (each figure beside that of real files); writes report.json and index.html.
+
+    \b
+    multidiff eval shapes --data ~/shapes -n 32
+    multidiff eval shapes --data ~/shapes --task complete --hypotheses 4
     """
     from multidiff import evaluate, weights
     from multidiff.cli.common import progress_bar
 
     loaded = weights.load(model, device)
-    out = out or f"out/eval-{loaded.name}"
-    values = {} if steps is None else {"steps": steps}
+    out = out or "-".join(filter(None, ["out/eval", loaded.name, task]))
+    values = {key: value for key, value in (("steps", steps), ("guidance", guidance)) if value is not None}
+    told = captions if captions is not None else task is None
+    report: evaluate.Report | evaluate.CompletionReport
     with progress_bar(f"eval {loaded.name}", 1) as progress:
-        report = evaluate.evaluate(loaded, roots, out, count, split, seed, progress, **values)
+        if task is None:
+            report = evaluate.evaluate(loaded, roots, out, count, split, seed, told, progress, **values)
+        else:
+            report = evaluate.evaluate_completion(
+                loaded, task, roots, out, count, hypotheses, split, seed, told, progress, **values
+            )
     click.echo(report.table())
     click.echo(f"{out}/index.html")

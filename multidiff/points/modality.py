@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor
 
 from multidiff.errors import MediaError
-from multidiff.modality import Batch, Example, Given, Objective, Spec
+from multidiff.modality import Batch, Example, Given, Objective, Spec, Trial
 from multidiff.points import data as datasets
 from multidiff.points.augment import PointTraining, training_batch
 from multidiff.points.codec import Frame, PointCodec, PointCodecSpec, frame_of_part, frame_of_whole
@@ -141,6 +141,23 @@ class Points:
         from multidiff.points.metrics import metrics
 
         return metrics(real, generated)
+
+    def memorisation(self, training: Sequence[PointCloud], media: Sequence[PointCloud]) -> dict[str, float]:
+        from multidiff.points.metrics import memorisation
+
+        return memorisation(training, media)
+
+    def trials(self, whole: PointCloud, task: str, seed: int) -> Sequence[Trial]:
+        from multidiff.points.completion import trials
+
+        return trials(whole, seed)
+
+    def completion_metrics(
+        self, trials: Sequence[Trial], completions: Sequence[Sequence[PointCloud]], training: Sequence[PointCloud]
+    ) -> dict[str, dict[str, float]]:
+        from multidiff.points.completion import completion_metrics
+
+        return completion_metrics(trials, completions, training)
 
     def plot(self, media: PointCloud, path: str | Path, title: str = "", given: PointCloud | None = None) -> Path:
         from multidiff.points.plot import marked, plot

@@ -107,6 +107,14 @@ def test_synthetic_data_are_checked_and_a_model_is_measured_on_them(run: Run) ->
     assert report["generated"].keys() == report["floor"].keys()
     assert Path("out/eval-shapes/index.html").is_file()
 
+    completed = run("eval", "shapes", "--data", "set", "-n", 4, "--steps", 1, "--task", "complete", "--hypotheses", 1)
+    assert completed.code == 0
+    assert "| part + retrieved shape |" in completed.out
+    assert completed.out.splitlines()[-2:] == [
+        "4 items, 1 completions of each, no captions told",
+        "out/eval-shapes-complete/index.html",
+    ]
+
 
 def test_data_that_cannot_be_checked_or_made(run: Run, tmp_path: Path) -> None:
     (tmp_path / "bad").mkdir()
