@@ -30,6 +30,10 @@ class Estimate:
     x0: Tensor
     v: Tensor | None = None
 
+    def detached(self) -> Estimate:
+        """The same, without its gradients."""
+        return Estimate(self.x0.detach(), None if self.v is None else self.v.detach())
+
 
 class Denoiser(Protocol):
     """x_t (B, *event), t (B, ...) float64, condition -> Estimate."""
@@ -108,6 +112,8 @@ class Rescheduled:
 
     At one log-SNR the x_t of all schedules differ by a factor alone (Karras et al. 2022, 2206.00364, section 2), so
     that the path and its noise may be changed after training. Levels beyond those of training are taken for its end.
+    A learned variance keeps its place between the small and the large one, which is exact from one variance-preserving
+    schedule to another.
     """
 
     denoiser: Denoiser
@@ -120,4 +126,4 @@ class Rescheduled:
         (alpha, sigma), (own_alpha, own_sigma) = self.schedule.alpha_sigma(t.double()), trained.alpha_sigma(own)
         # The ratios are equal; each is well defined at its own end.
         factor = torch.where(log_snr > 0, own_alpha / alpha, own_sigma / sigma)
-        return Estimate(self.denoiser(expand(factor, x_t) * x_t, own, condition).x0)
+        return self.denoiser(expand(factor, x_t) * x_t, own, condition)

@@ -38,7 +38,7 @@ def states(
     changes = times.reshape(len(times), -1).diff(dim=0)
     falls, rises = (changes < 0).all(1), (changes > 0).all(1)
     if not len(changes) or not bool((falls | rises).all()):
-        raise ValueError("times must hold at least two entries, and each step must fall, or rise, for all samples alike")
+        raise ValueError("times must hold two entries or more, and each step fall, or rise, for all samples alike")
     if x is None:
         start = noise(0)
         x = expand(denoiser.schedule.sigma(times[0]), start) * start

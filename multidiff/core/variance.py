@@ -12,7 +12,7 @@ with x0_hat held fixed, so that the prediction learns from the plain loss alone 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -61,5 +61,5 @@ class Hybrid:
         inside = t > length
         t = torch.where(inside, t, 2 * length)
         step = Transition.between(denoiser.schedule, t, t - length)
-        fixed = Estimate(estimate.x0.detach(), estimate.v)
+        fixed = replace(estimate, x0=estimate.x0.detach())
         return expand(self.weight * self.levels * inside, x0) * step_divergence(step, x0, fixed)

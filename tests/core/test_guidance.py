@@ -58,6 +58,41 @@ def test_what_is_known_stays_known_under_guidance():
     torch.testing.assert_close(x0[..., 2:], torch.full((2, 3, 2), 8.0))
 
 
+OPTIONS = {
+    "classifier-free": {"rescale": 0.5},
+    "composed": {"prompts": {"-1": -0.3}},
+    "autoguidance": {"weak": "short"},
+    "classifier": {"model": "it"},
+}
+"""Of every guidance, so that it does something."""
+
+
+@pytest.mark.parametrize("name", GUIDANCE)
+def test_every_guidance_keeps_what_is_known_and_the_variance_of_the_condition(name):
+    def network(x, log_snr, condition):
+        told = condition["tokens"].mean((1, 2)).reshape(-1, 1, 1).expand_as(x)
+        return torch.tanh(x + told), told
+
+    def model(own):
+        return NetworkDenoiser(own, schedule("cosine"), make(PARAMETERIZATIONS, "velocity"))
+
+    run = Guided(
+        0.5 if name == "cfg++" else 3.0,
+        NULL,
+        torch.linspace(1, 0, 11),
+        prompt=lambda text: {"tokens": torch.full((1, 5, 8), float(text))},
+        model=lambda other: model(lambda x, log_snr, condition: (x, 0 * x)),
+        classifier=lambda other: lambda x, t, condition: -x.square().flatten(1).sum(1),
+    )
+    guided = make(GUIDANCE, name, OPTIONS.get(name))(model(network), run)
+    known, mask = torch.randn(2, 3, 4), torch.tensor([1, 1, 0, 0]).expand(2, 1, 4)
+    condition = {"tokens": TOKENS, "known": known, "mask": mask}
+    estimate, plain = guided(X, T, condition), model(network)(X, T, condition)
+    torch.testing.assert_close(estimate.x0[..., :2], known[..., :2])
+    assert not torch.allclose(estimate.x0[..., 2:], plain.x0[..., 2:])
+    torch.testing.assert_close(estimate.v, torch.full_like(X, 2.0))
+
+
 def test_the_guided_estimate_is_held_in_bounds():
     _, denoiser = told()
     x0 = ClassifierFree(denoiser, 3.0, NULL, clamp=lambda x0: x0.clamp(-1, 1))(X, T, {"tokens": TOKENS}).x0
@@ -207,14 +242,8 @@ def test_every_guidance_works_under_every_sampler(sampler):
         model=lambda name: Meant(s, 0.9),
         classifier=lambda name: lambda x, t, condition: -x.square().flatten(1).sum(1),
     )
-    options = {
-        "classifier-free": {"rescale": 0.5},
-        "composed": {"prompts": {"-1": -0.3}},
-        "autoguidance": {"weak": "short"},
-        "classifier": {"model": "it"},
-    }
     for name in GUIDANCE:
-        guided = make(GUIDANCE, name, options.get(name))(d, run)
+        guided = make(GUIDANCE, name, OPTIONS.get(name))(d, run)
         x = sample(guided, make(SAMPLERS, sampler), times, CheapNoise((B, 3)), COND)
         assert bool(x.isfinite().all()), name
 

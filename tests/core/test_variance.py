@@ -12,14 +12,15 @@ from multidiff.core import (
     PARAMETERIZATIONS,
     SAMPLERS,
     TIMES,
-    ClassifierFree,
     DiffusionLoss,
     Estimate,
     NetworkDenoiser,
+    Rescheduled,
     make,
     sample,
     stratified,
 )
+from multidiff.core.inverse import MMPS, Measurement, PiGDM, ReconstructionGuidance
 from multidiff.core.samplers.learned import log_variance
 from multidiff.core.samplers.step import Transition
 from multidiff.core.schedule import expand
@@ -155,12 +156,24 @@ def test_a_denoiser_without_variance_is_named_where_one_is_needed():
         make(SAMPLERS, "ddpm", {"variance": "huge"})
 
 
-def test_guidance_keeps_the_variance_of_the_condition():
-    told = {"label": torch.ones(2, 1).double()}
+@pytest.mark.parametrize("method", [ReconstructionGuidance, PiGDM, MMPS])
+def test_a_measurement_leaves_the_variance_as_it_was_learned(method):
+    measurement = Measurement(lambda x: x[:, :1], torch.ones(4, 1).double(), 0.1)
+    x, t = drawn(4), torch.full((4,), 0.5, dtype=torch.float64)
+    times = torch.tensor([0.5, 0.2, 0.0], dtype=torch.float64)
+    estimate = method(ExactVariance(times), measurement)(x, t)
+    torch.testing.assert_close(estimate.v, ExactVariance(times)(x, t).v)
+    assert not estimate.x0.requires_grad
 
-    def network(x, log_snr, condition):
-        return x, condition["label"].expand_as(x)
 
-    denoiser = NetworkDenoiser(network, COSINE, make(PARAMETERIZATIONS, "velocity"))
-    guided = ClassifierFree(denoiser, 2.0, {"label": torch.zeros(1, 1).double()})
-    assert float(guided(drawn(2), torch.full((2,), 0.5).double(), told).v.min()) == 1.0
+def test_a_learned_variance_means_the_same_under_another_schedule_of_its_family():
+    network = ExactNetwork(EXACT, make(PARAMETERIZATIONS, "velocity"))
+    learned = NetworkDenoiser(
+        lambda x, level, c: (network(x, level, c), expand(torch.tanh(level), x).expand_as(x)),
+        COSINE,
+        make(PARAMETERIZATIONS, "velocity"),
+    )
+    levels, linear = torch.tensor([-4.0, -1.0, 1.0, 4.0], dtype=torch.float64), schedule("linear")
+    sampler, noise = make(SAMPLERS, "ddpm", {"variance": "learned"}), CheapNoise((5, 2))
+    own = sample(learned, sampler, COSINE.inverse(levels), noise)
+    torch.testing.assert_close(sample(Rescheduled(learned, linear), sampler, linear.inverse(levels), noise), own)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from multidiff.core.denoiser import Condition, Denoiser, Estimate, identity
+from multidiff.core.denoiser import Condition, Denoiser, Estimate, identity, keep_known
 from multidiff.core.schedule import NoiseSchedule, expand
 
 LogProbability = Callable[[Tensor, Tensor, Condition], Tensor]
@@ -39,13 +39,14 @@ class Autoguidance:
         if self.scale == 1:
             return strong
         weak = self.weak(x_t, t, condition).x0
-        return Estimate(self.clamp(weak + self.scale * (strong.x0 - weak)))
+        return Estimate(self.clamp(weak + self.scale * (strong.x0 - weak)), strong.v)
 
 
 @dataclass(frozen=True)
 class ClassifierGradient:
     """The score gains s grad log p(y | x_t), so x0 gains s (sigma^2/alpha) of it. Dhariwal and Nichol 2021
-    (2105.05233, algorithm 1); with the exact classifier and s = 1 it is exactly the conditional denoiser.
+    (2105.05233, algorithm 2: eps loses sigma of it); with the exact classifier and s = 1 it is exactly the conditional
+    denoiser.
 
     At alpha < FAINT sigma, where x_t tells next to nothing of y, x0 stays as it is.
     """
@@ -60,11 +61,12 @@ class ClassifierGradient:
         return self.denoiser.schedule
 
     def __call__(self, x_t: Tensor, t: Tensor, condition: Condition = None) -> Estimate:
-        x0 = self.denoiser(x_t, t, condition).x0
+        plain = self.denoiser(x_t, t, condition)
         # Sampling runs without gradients, a model even in inference mode.
         with torch.inference_mode(False), torch.enable_grad():
             x = x_t.detach().clone().requires_grad_()
             (gradient,) = torch.autograd.grad(self.classifier(x, t.clone(), condition).sum(), x)
         alpha, sigma = self.schedule.alpha(t.double()), self.schedule.sigma(t.double())
         gain = torch.where(alpha > FAINT * sigma, self.scale * sigma**2 / alpha, 0.0)
-        return Estimate(self.clamp(x0 + expand(gain, x0) * gradient.to(x0)))
+        guided = self.clamp(plain.x0 + expand(gain, x_t) * gradient.to(x_t))
+        return Estimate(keep_known(guided, condition), plain.v)

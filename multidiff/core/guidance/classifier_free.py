@@ -4,7 +4,8 @@ Classifier-free (Ho and Salimans 2022, 2207.12598) with the scale s, of which 1 
 
     x0 = x0(null) + s (x0(condition) - x0(null))
 
-(the paper's w is s - 1). It is linear, so guiding x0, eps or v is the same.
+(the paper's w is s - 1). It is linear, so guiding x0, eps or v is the same. A learned variance is that under the
+condition, and what is known stays as it is, also where a method is not linear.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from multidiff.core.denoiser import Condition, Denoiser, Estimate, identity
+from multidiff.core.denoiser import Condition, Denoiser, Estimate, identity, keep_known
 from multidiff.core.schedule import NoiseSchedule, expand
 
 
@@ -37,11 +38,6 @@ def estimates(denoiser: Denoiser, x_t: Tensor, t: Tensor, conditions: Sequence[M
     return [Estimate(x0, v) for x0, v in zip(whole.x0.chunk(count), variances, strict=True)]
 
 
-def together(denoiser: Denoiser, x_t: Tensor, t: Tensor, conditions: Sequence[Mapping[str, Tensor]]) -> list[Tensor]:
-    """The x0 of `estimates`."""
-    return [estimate.x0 for estimate in estimates(denoiser, x_t, t, conditions)]
-
-
 def per_sample(x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
     """A number for each sample, function(x (B, D)) -> (B,), shaped to broadcast with x."""
     return expand(function(x.flatten(1)), x)
@@ -53,7 +49,7 @@ class ClassifierFree:
 
     Both halves go through the denoiser as one doubled batch; scales 1 and 0 and an empty `null` need only one. `clamp`
     holds the guided x0 in the bounds of the medium's data. Raises ValueError when the condition lacks a key of
-    `null`. A learned variance is the one under the condition.
+    `null`.
 
     rescale in [0, 1]: the share by which each sample's standard deviation is brought back to that of x0(condition);
     Lin et al. 2023 (2305.08891, eq. 15 and 16), here of x0 itself. Only where start <= log_snr <= end is guidance on;
@@ -84,14 +80,15 @@ class ClassifierFree:
         null = replaced(condition, self.null)
         if self.scale == 0 and bool(inside.all()):
             return self.denoiser(x_t, t, null)
-        pair = estimates(self.denoiser, x_t, t, [null, dict(condition or {})])
-        unconditional, conditional = (estimate.x0 for estimate in pair)
+        free, told = estimates(self.denoiser, x_t, t, [null, dict(condition or {})])
+        unconditional, conditional = free.x0, told.x0
         guided = unconditional + self.scale * (conditional - unconditional)
         if self.rescale:
             wanted, std = (per_sample(x0, lambda x: x.std(1, correction=0)) for x0 in (conditional, guided))
             # Where nothing varies, as at alpha = 0, there is nothing to rescale.
             guided = guided * torch.where(std > 0, 1 + self.rescale * (wanted / std - 1), 1.0)
-        return Estimate(self.clamp(torch.where(expand(inside, x_t) > 0, guided, conditional)), pair[1].v)
+        guided = self.clamp(torch.where(expand(inside, x_t) > 0, guided, conditional))
+        return Estimate(keep_known(guided, condition), told.v)
 
 
 @dataclass(frozen=True)
@@ -121,14 +118,14 @@ class AdaptiveProjected:
     def __call__(self, x_t: Tensor, t: Tensor, condition: Condition = None) -> Estimate:
         if self.scale == 1 or not self.null:
             return self.denoiser(x_t, t, condition)
-        pair = [replaced(condition, self.null), dict(condition or {})]
-        unconditional, conditional = together(self.denoiser, x_t, t, pair)
-        change = conditional - unconditional
+        free, told = estimates(self.denoiser, x_t, t, [replaced(condition, self.null), dict(condition or {})])
+        conditional, change = told.x0, told.x0 - free.x0
         tiny = torch.finfo(x_t.dtype).tiny
         change = change * (self.radius / per_sample(change, lambda x: x.norm(dim=1)).clamp(min=tiny)).clamp(max=1)
         product = per_sample(change * conditional, lambda x: x.sum(1))
         along = product / per_sample(conditional, lambda x: x.square().sum(1)).clamp(min=tiny) * conditional
-        return Estimate(self.clamp(conditional + (self.scale - 1) * (change - along + self.eta * along)))
+        guided = self.clamp(conditional + (self.scale - 1) * (change - along + self.eta * along))
+        return Estimate(keep_known(guided, condition), told.v)
 
 
 @dataclass(frozen=True)
@@ -161,10 +158,9 @@ class CFGPlusPlus:
         # The greatest time of the grid that is below t, by more than rounding.
         index = torch.searchsorted(rising, t.double() - 1e-9) - 1
         h = self.schedule.log_snr(rising[index.clamp(min=0)]) - self.schedule.log_snr(t.double())
-        pair = [replaced(condition, self.null), dict(condition or {})]
-        unconditional, conditional = together(self.denoiser, x_t, t, pair)
+        free, told = estimates(self.denoiser, x_t, t, [replaced(condition, self.null), dict(condition or {})])
         scale = expand(self.scale / -torch.expm1(-h), x_t)
-        return Estimate(self.clamp(unconditional + scale * (conditional - unconditional)))
+        return Estimate(self.clamp(free.x0 + scale * (told.x0 - free.x0)), told.v)
 
 
 @dataclass(frozen=True)
@@ -172,7 +168,8 @@ class Composed:
     """Several conditions with weights, negative ones to go away from: x0(null) + sum_i weight_i (x0_i - x0(null)).
 
     Liu et al. 2022 (2206.01714, eq. 11 and 12). Each of `conditions` replaces keys of the condition, as `null` does;
-    all go through the denoiser in one batch. One condition with weight s is classifier-free guidance of scale s.
+    all go through the denoiser in one batch. One condition with weight s is classifier-free guidance of scale s. A
+    learned variance is that under the first.
     """
 
     denoiser: Denoiser
@@ -191,6 +188,6 @@ class Composed:
 
     def __call__(self, x_t: Tensor, t: Tensor, condition: Condition = None) -> Estimate:
         every = [replaced(condition, keys) for keys in (self.null, *self.conditions)]
-        null, *estimates = together(self.denoiser, x_t, t, every)
-        parts = [weight * (x0 - null) for weight, x0 in zip(self.weights, estimates, strict=True)]
-        return Estimate(self.clamp(null + torch.stack(parts).sum(0)))
+        free, *told = estimates(self.denoiser, x_t, t, every)
+        parts = [weight * (each.x0 - free.x0) for weight, each in zip(self.weights, told, strict=True)]
+        return Estimate(self.clamp(free.x0 + torch.stack(parts).sum(0)), told[0].v)

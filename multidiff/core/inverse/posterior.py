@@ -99,19 +99,19 @@ class ReconstructionGuidance:
         alpha, sigma = self.schedule.alpha(t.double()), self.schedule.sigma(t.double())
         # (sigma^2/alpha) / S, written so that it stays finite at alpha = 0.
         gain = self.scale * alpha / (1 + self.scale * (self.measurement.std * alpha / sigma) ** 2)
-        x0, slope = _misfit_slope(self.denoiser, self.measurement, x_t, t, condition)
-        return Estimate(x0 - expand(gain, x_t) * slope)
+        estimate, slope = _misfit_slope(self.denoiser, self.measurement, x_t, t, condition)
+        return Estimate(estimate.x0 - expand(gain, x_t) * slope, estimate.v)
 
 
 def _misfit_slope(
     denoiser: Denoiser, measurement: Measurement, x_t: Tensor, t: Tensor, condition: Condition
-) -> tuple[Tensor, Tensor]:
-    """(x0_hat, gradient of |y - A(x0_hat)|^2/2 in x_t)."""
+) -> tuple[Estimate, Tensor]:
+    """(the estimate, gradient of |y - A(x0_hat)|^2/2 in x_t)."""
     with torch.enable_grad():
         x = x_t.detach().requires_grad_()
-        x0 = denoiser(x, t, condition).x0
-        (slope,) = torch.autograd.grad(measurement.residual(x0).square().sum() / 2, x)
-    return x0.detach(), slope
+        estimate = denoiser(x, t, condition)
+        (slope,) = torch.autograd.grad(measurement.residual(estimate.x0).square().sum() / 2, x)
+    return estimate.detached(), slope
 
 
 @dataclass(frozen=True)
@@ -131,8 +131,8 @@ class _Linearised(ABC):
         tweedie = expand(torch.where(alpha > FAINT * sigma, sigma**2 / alpha, 0.0), x_t)
         with torch.enable_grad():
             x = x_t.detach().requires_grad_()
-            estimate = self.denoiser(x, t, condition).x0
-        x0, operator = estimate.detach(), self.measurement.operator
+            estimate = self.denoiser(x, t, condition)
+        x0, operator = estimate.x0.detach(), self.measurement.operator
 
         def back(v: Tensor) -> Tensor:
             """A^T v."""
@@ -140,14 +140,14 @@ class _Linearised(ABC):
 
         def carried(w: Tensor) -> Tensor:
             """(sigma^2/alpha) J^T w."""
-            return tweedie * torch.autograd.grad(estimate, x, w, retain_graph=True)[0]
+            return tweedie * torch.autograd.grad(estimate.x0, x, w, retain_graph=True)[0]
 
         def covariance(v: Tensor) -> Tensor:
             """S v."""
             return jvp(operator, x0, self.spread(back(v), t, carried))[1] + self.measurement.std**2 * v
 
         solved = conjugate_gradient(covariance, self.measurement.residual(x0), self.iterations)
-        return Estimate(x0 + carried(back(solved)))
+        return Estimate(x0 + carried(back(solved)), estimate.detached().v)
 
     @abstractmethod
     def spread(self, w: Tensor, t: Tensor, carried: Callable[[Tensor], Tensor]) -> Tensor:
@@ -187,8 +187,8 @@ class DPS:
     scale: float = 1.0
 
     def __call__(self, denoiser: Denoiser, state: State, s: Tensor, draw: Draw, condition: Condition = None) -> State:
-        x0, slope = _misfit_slope(denoiser, self.measurement, state.x, state.t, condition)
-        residual = self.measurement.residual(x0)
+        estimate, slope = _misfit_slope(denoiser, self.measurement, state.x, state.t, condition)
+        residual = self.measurement.residual(estimate.x0)
         misfit = torch.linalg.vector_norm(residual.reshape(len(residual), -1), dim=1)
         step = expand(2 * self.scale / misfit.clamp(min=torch.finfo(misfit.dtype).tiny), slope) * slope
         after = self.sampler(denoiser, state, s, draw, condition)
