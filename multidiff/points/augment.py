@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor
 
+from multidiff.errors import did_you_mean
 from multidiff.modality import Batch
 from multidiff.points.codec import frame_of_part, frame_of_whole, turn
-from multidiff.points.data import PointData, draw, partial
+from multidiff.points.corrupt import PARTS, draw, partial, stray, uneven
+from multidiff.points.data import PointData
 
 
 class PointTraining(PointData):
@@ -21,7 +24,25 @@ class PointTraining(PointData):
     complete: float = Field(0.4, ge=0, le=1, description="share of the training items that complete a part")
     turn: float = Field(15.0, ge=0, le=180, description="largest turn of a whole shape about y, in degrees")
     stretch: float = Field(0.15, ge=0, lt=1, description="largest relative change of width, height and depth")
+    parts: Mapping[str, float] = Field(
+        {"zbuffer": 0.5, "crop": 0.25, "blob": 0.25},
+        description=f"how often each kind of part is completed: weights of {', '.join(PARTS)}",
+    )
     jitter: float = Field(0.02, ge=0, description="largest sensor noise on known points, in radii of the shape")
+    uneven: float = Field(1.0, ge=1, description="largest ratio of the known points' density across a part")
+    outliers: float = Field(0.0, ge=0, lt=1, description="largest share of the known points that are stray")
+
+    @field_validator("parts")
+    @classmethod
+    def _known_parts(cls, value: Mapping[str, float]) -> Mapping[str, float]:
+        for name, weight in value.items():
+            if name not in PARTS:
+                raise ValueError(f"unknown part '{name}'{did_you_mean(name, list(PARTS))}")
+            if weight < 0:
+                raise ValueError(f"the weight of {name}, {weight}, is negative")
+        if not sum(value.values()) > 0:
+            raise ValueError(f"give at least one of {', '.join(PARTS)} a weight above 0")
+        return value
 
 
 def training_batch(points: Tensor, data: PointTraining, generator: torch.Generator) -> Batch:
@@ -43,10 +64,12 @@ def training_batch(points: Tensor, data: PointTraining, generator: torch.Generat
     count = (known * (0.25 + 0.75 * _uniform(B, generator))).ceil().to(device) * completes
     mask = torch.arange(data.drawn, device=device) < count[:, None]
     if known:
-        keep = partial(points, generator)
-        part = _gather(points, draw(keep | ~keep.any(1, keepdim=True), known, generator))
+        keep = partial(points, data.parts, generator)
+        weight = uneven(points, data.uneven, generator) if data.uneven > 1 else None
+        part = _gather(points, draw(keep, known, generator, weight))
         noise = torch.randn(part.shape, generator=generator).to(device)
         part = part + data.jitter * _uniform(B, generator).to(device)[:, None, None] * noise
+        part = stray(part, data.outliers, generator) if data.outliers else part
         x0[:, :known] = torch.where(mask[:, :known, None], part, x0[:, :known])
     whole_frame, part_frame = frame_of_whole(points), frame_of_part(x0, mask)
     x0 = torch.where(completes[:, None, None], part_frame.enter(x0), whole_frame.enter(x0))

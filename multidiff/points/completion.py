@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from multidiff.modality import Trial
-from multidiff.points.data import directions, half_space, visible
+from multidiff.points.corrupt import directions, half_space, visible
 from multidiff.points.distance import chamfer_l1, chamfer_l2, f_score, tmd, uhd
 from multidiff.points.media import PointCloud
 from multidiff.points.sampling import Array

@@ -6,7 +6,7 @@ import torch
 
 from multidiff import dataset
 from multidiff.errors import InputError
-from multidiff.points import data, synth
+from multidiff.points import synth
 from multidiff.points.data import PointData, examples
 from multidiff.points.media import PointCloud
 
@@ -77,54 +77,3 @@ def test_a_pack_that_is_none_is_refused(tmp_path: Path) -> None:
         list(examples(PointData(root=str(tmp_path)), "train"))
     with pytest.raises(InputError, match="no such folder"):
         list(examples(PointData(root=str(tmp_path / "none")), "train"))
-
-
-def test_hidden_points_of_a_ball_are_its_far_side() -> None:
-    ball = torch.nn.functional.normalize(torch.randn(4096, 3, generator=torch.Generator().manual_seed(0)), dim=1)
-    camera = torch.tensor([[0.0, 1.0, 3.0]])
-    truth = ball @ camera[0] > 1
-    for seen in (
-        torch.from_numpy(data.visible(ball.numpy(), camera[0].numpy())),
-        data.depth_visible(ball[None], camera)[0],
-    ):
-        clear = (ball @ camera[0] - 1.2).abs() > 0.6  # not grazing
-        assert (seen == truth)[clear].float().mean() > 0.97
-
-
-def test_the_z_buffer_agrees_with_hidden_point_removal() -> None:
-    clouds = shapes(12)
-    cameras = 2.5 * data.directions(12, torch.Generator().manual_seed(0))
-    exact = torch.stack(
-        [torch.from_numpy(data.visible(p.numpy(), c.numpy())) for p, c in zip(clouds, cameras, strict=True)]
-    )
-    assert (data.depth_visible(clouds, cameras) == exact).float().mean() > 0.75
-
-
-def test_crops_keep_their_share_on_the_right_side() -> None:
-    clouds, share = shapes(4), torch.tensor([0.25, 0.5, 0.5, 0.75])
-    up = torch.tensor([[0.0, 1.0, 0.0]]).expand(4, 3)
-    kept = data.half_space(clouds, up, share)
-    torch.testing.assert_close(kept.float().mean(1), share)
-    for cloud, keep in zip(clouds, kept, strict=True):
-        assert cloud[keep, 1].min() >= cloud[~keep, 1].max()
-    centre = clouds[:, 0]
-    kept = data.without_blob(clouds, centre, share)
-    reach = (clouds - centre[:, None]).norm(dim=2)
-    assert all(r[k].min() >= r[~k].max() for r, k in zip(reach, kept, strict=True))
-
-
-def test_a_partial_view_is_the_same_for_the_same_seed_and_moves_with_the_shape() -> None:
-    clouds = shapes(8)
-    first, again = (data.partial(clouds, torch.Generator().manual_seed(3)) for _ in range(2))
-    assert torch.equal(first, again)
-    assert not torch.equal(first, data.partial(clouds, torch.Generator().manual_seed(4)))
-    assert (first.float().mean(1) > 0.05).all()
-    assert (first.float().mean(1) < 0.95).all()
-
-
-def test_drawn_points_are_kept_ones_and_repeat_only_when_they_must() -> None:
-    keep = torch.rand(3, 100, generator=torch.Generator().manual_seed(0)) < torch.tensor([[0.2], [0.5], [1.0]])
-    index = data.draw(keep, 40, torch.Generator().manual_seed(1))
-    assert keep.gather(1, index).all()
-    for row, kept in zip(index, keep.sum(1), strict=True):
-        assert len(row.unique()) == min(40, int(kept))

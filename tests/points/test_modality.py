@@ -13,6 +13,7 @@ from multidiff.errors import MediaError
 from multidiff.modality import Example
 from multidiff.points.augment import PointTraining
 from multidiff.points.codec import PointCodec, PointCodecSpec
+from multidiff.points.distance import nearest
 from multidiff.points.media import PointCloud
 from multidiff.points.modality import POINTS, CompletePart, PointOptions
 from multidiff.points.network import PointNetwork, PointNetworkSpec
@@ -214,3 +215,30 @@ def test_a_cloud_too_large_to_edit_is_refused() -> None:
     media = PointCloud(np.random.default_rng(0).random((131_073, 3)))
     with pytest.raises(MediaError, match="131073 points are too many to edit"):
         POINTS.options_of(media, PointOptions())
+
+
+def test_a_completion_overlays_its_scan_wherever_that_stands(codec: PointCodec) -> None:
+    """What the model makes in the part's frame lies, in the scan's own unit and place, where the shape is."""
+    truth = PointCloud(rows(1)["points"][0].double().numpy())
+    angle = np.radians(33.0)
+    spin = np.array([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]])
+    for scale, shift in ((1.0, (0, 0, 0)), (1000.0, (4.5e5, -20, 5e6)), (0.001, (1, 2, 3))):
+        whole = PointCloud(truth.points.astype(np.float64) @ spin.T * scale + shift)
+        part = whole.select(truth.points[:, 0] > 0)
+        given, options = POINTS.given(part, "complete", CompletePart(known=64), codec, PointOptions(points=1024))
+        perfect = given.context.frame.enter(torch.from_numpy(whole.points.astype(np.float64))[None]).float()
+        made = POINTS.merge(codec.decode(torch.cat([given.known[:, :64], perfect], 1), options)[0], part, given)
+        np.testing.assert_array_equal(made.points[: len(part)], part.points)
+        # float32 in the part's frame, and in a cloud that is near the origin
+        reach = nearest(made.points, whole.points).max()
+        assert reach < 1e-5 * scale + 1e-7 * np.abs(shift).max() * (scale < 1)
+        assert nearest(whole.points, made.points).mean() < 0.02 * scale
+
+
+def test_a_turn_about_the_upright_axis_carries_through(network: PointNetwork, codec: PointCodec) -> None:
+    media = PointCloud(scan().points.astype(np.float64))
+    angle = np.radians(-30.0)
+    spin = np.array([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]])
+    expected = completed(media, network, codec).points @ spin.T
+    turned = PointCloud(media.points.astype(np.float64) @ spin.T)
+    np.testing.assert_allclose(completed(turned, network, codec).points, expected, atol=5e-3)
