@@ -5,6 +5,8 @@ with factor = |prediction error|^2 / |x0 error|^2 (`Parameterization.factor`) it
 
     simple        w = factor                          the prediction's plain MSE, Ho et al. 2020 (2006.11239, eq. 14)
     min-snr       w = min(SNR, gamma)                 Hang et al. 2023 (2303.09556), right for every parameterization
+    snr           w = SNR                             the plain error of eps, whatever is predicted; where t is drawn
+                                                      by `log-snr` the variational bound, 2107.00630 (eq. 17)
     soft-min-snr  w = SNR gamma/(SNR + gamma)         Crowson et al. 2024 (2401.11605, section 3.3)
     p2            w = SNR/(k + SNR)^gamma             Choi et al. 2022 (2204.00227, eq. 8)
     snr+1         w = SNR + 1                         Salimans and Ho 2022 (2202.00512, section 4)
@@ -12,9 +14,10 @@ with factor = |prediction error|^2 / |x0 error|^2 (`Parameterization.factor`) it
     hybrid        w = factor, plus the variational bound of a learned variance, 2102.09672 (see `variance`)
     uncertainty   w = (SNR + 1/s^2)/e^u(lambda), + u  Karras et al. 2024 (2312.02696, eq. 14 and 16), u learned
 
-and t is drawn by u uniform in [0, 1): `uniform`, `lognormal` (of sigma/alpha, Karras et al. 2022) or `logitnormal`
-(of t, Esser et al. 2024, 2403.03206, eq. 19), or by the losses seen so far (`adaptive`). With huber = c > 0 the square
-e^2 of an element's error is 2 c^2 (sqrt(1 + (e/c)^2) - 1), which outliers move less (Charbonnier et al. 1997).
+and t is drawn by u uniform in [0, 1): `uniform`, `log-snr` (uniform in log-SNR), `lognormal` (of sigma/alpha, Karras
+et al. 2022) or `logitnormal` (of t, Esser et al. 2024, 2403.03206, eq. 19), or by the losses seen so far (`adaptive`).
+With huber = c > 0 the square e^2 of an element's error is 2 c^2 (sqrt(1 + (e/c)^2) - 1), which outliers move less
+(Charbonnier et al. 1997).
 """
 
 from __future__ import annotations
@@ -42,6 +45,11 @@ Times = Callable[[Tensor, NoiseSchedule], Tensor]
 def simple() -> Weighting:
     """The parameterization's own mean squared error."""
     return lambda log_snr, factor: factor
+
+
+def snr() -> Weighting:
+    """SNR."""
+    return lambda log_snr, factor: torch.exp(2 * log_snr)
 
 
 def min_snr(gamma: float = 5.0) -> Weighting:
@@ -87,6 +95,18 @@ def uniform() -> Times:
     return lambda u, schedule: 1 - u.double()
 
 
+def uniform_log_snr(start: float = -6.0, end: float = 5.0) -> Times:
+    """log-SNR uniform from `start` (or the schedule's own end, where that is less noisy) to `end`."""
+    if start >= end:
+        raise ValueError(f"start {start} must be below end {end}")
+
+    def times(u: Tensor, schedule: NoiseSchedule) -> Tensor:
+        low = max(start, float(schedule.log_snr(torch.ones((), dtype=torch.float64))))
+        return schedule.inverse(low + (end - low) * u.double())
+
+    return times
+
+
 def _normal(u: Tensor) -> Tensor:
     """Standard normal values of u in [0, 1), kept finite at 0."""
     return torch.special.ndtri(u.double().clamp(min=1e-9))
@@ -120,11 +140,16 @@ def stratified(count: int, generator: torch.Generator | None = None) -> Tensor:
 
 @dataclass(frozen=True)
 class DiffusionLoss:
-    """The loss of each sample at one random time."""
+    """The loss of each sample at one random time. Raises ValueError for the learned uncertainty with importance: what
+    the one evens out the other draws by, and its u would learn the correction too."""
 
     weighting: Weighting
     times: Times
     huber: float = 0.0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.weighting, Uncertainty) and isinstance(self.times, ImportanceTimes):
+            raise ValueError("the loss 'uncertainty' evens out what the times 'importance' draw by; take one of them")
 
     def __call__(
         self,
@@ -181,6 +206,7 @@ def by_log_snr(loss: Tensor, log_snr: Tensor, edges: Sequence[float]) -> tuple[T
 
 LOSSES: dict[str, Method] = {
     "simple": Method(simple, "plain mean squared error of the prediction", "Ho et al. 2020, 2006.11239"),
+    "snr": Method(snr, "weight on x0 is SNR; a bound with times log-snr", "Kingma et al. 2021, 2107.00630"),
     "min-snr": Method(min_snr, "weight on x0 is min(SNR, gamma)", "Hang et al. 2023, 2303.09556"),
     "soft-min-snr": Method(soft_min_snr, "weight on x0 is SNR gamma/(SNR + gamma)", "Crowson et al. 2024, 2401.11605"),
     "p2": Method(p2, "weight on x0 is SNR/(k + SNR)^gamma", "Choi et al. 2022, 2204.00227"),
@@ -192,6 +218,7 @@ LOSSES: dict[str, Method] = {
 
 TIMES: dict[str, Method] = {
     "uniform": Method(uniform, "t uniform", "Ho et al. 2020, 2006.11239"),
+    "log-snr": Method(uniform_log_snr, "log-SNR uniform", "Kingma et al. 2021, 2107.00630"),
     "lognormal": Method(lognormal, "log(sigma/alpha) normal", "Karras et al. 2022, 2206.00364"),
     "logitnormal": Method(logitnormal, "logit of t normal", "Esser et al. 2024, 2403.03206"),
     "importance": Method(ImportanceTimes, "t as often as its loss is high", "Nichol and Dhariwal 2021, 2102.09672"),

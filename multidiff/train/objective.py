@@ -36,7 +36,10 @@ class DenoiserObjective:
         self.weighting, times = diffusion.loss.make(core.LOSSES), diffusion.times.make(core.TIMES)
         if isinstance(self.weighting, core.Hybrid) and not getattr(recipe.network, "learned_variance", False):
             raise RecipeError(f"{recipe.name}: diffusion.loss: hybrid needs network.learned_variance: true")
-        self.loss = core.DiffusionLoss(self.weighting, times, diffusion.huber)
+        try:
+            self.loss = core.DiffusionLoss(self.weighting, times, diffusion.huber)
+        except ValueError as error:
+            raise RecipeError(f"{recipe.name}: diffusion: {error}") from None
         # A weighting that learns would make figures of different steps incomparable.
         fixed = core.make(core.LOSSES, "simple") if isinstance(self.weighting, nn.Module) else self.weighting
         self.loss_at = core.DiffusionLoss(fixed, lambda t, schedule: t, diffusion.huber)

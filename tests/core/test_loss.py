@@ -13,7 +13,9 @@ from multidiff.core import (
     make,
     stratified,
 )
-from tests.core.exact import PAIRS, ExactNetwork, mixture, schedule
+from multidiff.core.likelihood import Levels, denoising_error
+from tests.core.exact import PAIRS, CheapNoise, ExactNetwork, mixture, schedule
+from tests.core.laws import drawn
 
 GENERATOR = torch.Generator().manual_seed(0)
 X0, NOISE = (torch.randn(6, 3, 4, dtype=torch.float64, generator=GENERATOR) for _ in range(2))
@@ -49,6 +51,7 @@ def test_every_loss_is_its_weight_times_the_error_of_the_data(name, parameteriza
     snr = torch.exp(2 * s.log_snr(t))
     weight = {
         "simple": p.factor(s, t),
+        "snr": snr,
         "min-snr": snr.clamp(max=5.0),
         "soft-min-snr": 4 * snr / (snr + 4),
         "p2": snr / (1 + snr),
@@ -130,6 +133,26 @@ def test_distributions_of_time_are_what_they_say():
     assert float(log_sigma.std()) == pytest.approx(1.2, abs=0.01)
 
 
+@pytest.mark.parametrize("parameterization", ["noise", "velocity"])
+def test_snr_with_times_uniform_in_log_snr_is_the_variational_bound(parameterization):
+    s, p = schedule("cosine"), make(PARAMETERIZATIONS, parameterization)
+    d, levels = mixture(s), Levels(-4, 5, 400)
+    x0 = drawn(d, 4000)
+    times = make(TIMES, "log-snr", {"start": levels.low, "end": levels.high})
+    denoiser = NetworkDenoiser(ExactNetwork(d, p), s, p)
+    loss, _ = loss_of(make(LOSSES, "snr"), times)(
+        denoiser, x0, torch.randn(x0.shape, dtype=x0.dtype, generator=GENERATOR), stratified(4000, GENERATOR)
+    )
+    nats = 2 * (levels.high - levels.low) * float(loss.mean())
+    exact = float(denoising_error(d, x0[:500], CheapNoise((500, 2)), levels=levels).sum(1).mean())
+    assert nats == pytest.approx(exact, rel=0.05)
+
+
+def test_what_evens_the_losses_out_does_not_go_with_what_draws_by_them():
+    with pytest.raises(ValueError, match="take one of them"):
+        loss_of(make(LOSSES, "uncertainty"), make(TIMES, "importance"))
+
+
 def test_losses_are_reported_by_bins_of_log_snr():
     means, counts = by_log_snr(torch.tensor([1.0, 3.0, 5.0]), torch.tensor([-9.0, -math.inf, 1.5]), [-2.0, 0.0, 2.0])
     assert counts.tolist() == [2, 0, 1, 0]
@@ -203,6 +226,7 @@ def test_the_loss_feeds_the_times_that_depend_on_it():
     [
         (TIMES, "lognormal", {"std": 0}),
         (TIMES, "logitnormal", {"mean": "early"}),
+        (TIMES, "log-snr", {"start": 5}),
         (LOSSES, "min-snr", {"gamma": -1}),
         (LOSSES, "edm", {"sigma_data": 0}),
         (LOSSES, "minsnr", {}),
