@@ -30,18 +30,29 @@ from multidiff.specs import MethodSpec, SampleSpec
 class Job(Spec):
     """Everything that decides the result, with defaults resolved."""
 
-    command: Literal["sample", "complete", "edit", "restore"]
+    command: Literal["sample", "complete", "edit", "restore", "morph"]
     model: str
     prompt: str = ""
     given: str = ""
     given_sha256: str = ""
+    last: str = ""
+    last_sha256: str = ""
     task: str = ""
     seed: int = 0
     strength: float | None = Field(None, gt=0, le=1)
+    share: float = Field(0.0, ge=0, le=1)
     operator: MethodSpec | None = None
     settings: SampleSpec
     options: Mapping[str, Any]
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+
+    @property
+    def about(self) -> str:
+        """In a few words, for names and titles."""
+        given = Path(self.given).stem
+        if self.last:
+            given = f"{round(100 * self.share):03d} {given} to {Path(self.last).stem}"
+        return " ".join(filter(None, [given, self.task, self.prompt]))
 
     def run(self, model: Model, progress: Callable[[int, int], None] | None = None) -> Any:
         """The media this job makes. Raises InputError or MediaError for what is wrong with it."""
@@ -49,8 +60,11 @@ class Job(Spec):
         if self.command == "sample":
             return model.sample(self.prompt, seed=self.seed, progress=progress, **common)[0]
         common |= {"prompt": self.prompt, "seed": self.seed, "progress": progress}
-        given = self._given(model)
+        given = _unchanged(self.given, self.given_sha256, model)
         try:
+            if self.command == "morph":
+                last = _unchanged(self.last, self.last_sha256, model)
+                return model.interpolate(given, last, [self.share], **common)[0]
             if self.command == "complete":
                 return model.complete(given, self.task, **common)[0]
             if self.command == "restore":
@@ -59,17 +73,18 @@ class Job(Spec):
         except InputError as error:  # what the model cannot do with this file
             raise type(error)(f"{self.given}: {error}") from None
 
-    def _given(self, model: Model) -> Any:
-        media = read(self.given, model)
-        if self.given_sha256 and digest(self.given) != self.given_sha256:
-            raise InputError(f"{self.given}: has changed since this sidecar was written; give the original file")
-        return media
+
+def _unchanged(path: str, sha256: str, model: Model) -> Any:
+    media = read(path, model)
+    if sha256 and digest(path) != sha256:
+        raise InputError(f"{path}: has changed since this sidecar was written; give the original file")
+    return media
 
 
-def jobs(count: int, seed: int, **values: Any) -> list[Job]:
-    """`count` jobs that differ in their seeds: seed, seed + 1, ... Raises InputError for values that do not fit."""
+def jobs(each: Sequence[Mapping[str, Any]], **values: Any) -> list[Job]:
+    """A job for each of what sets them apart (their seeds, their shares). Raises InputError for what does not fit."""
     try:
-        return [Job(seed=seed + i, **values) for i in range(count)]
+        return [Job(**own, **values) for own in each]
     except ValidationError as error:
         raise InputError("\n".join(problems(error, Job))) from None
 
@@ -142,7 +157,7 @@ def make(
             media = job.run(model, progress)
             seconds = round(time.perf_counter() - started, 3)
             record: dict[str, Any] = {"job": job.model_dump(mode="json"), "made": made}
-            about = output.slug(" ".join(filter(None, [Path(job.given).stem, job.task, job.prompt])))
+            about = output.slug(job.about)
             suffixes = [*formats, *(["png"] if plot else [])]
             stem = "_".join(filter(None, [model.name, about, str(job.seed)]))
             stem = output.free_stem(target, stem, record, suffixes)

@@ -1,4 +1,4 @@
-"""What a model's denoiser tells besides samples: how likely given media are, and which grid of times suits it."""
+"""What a model's denoiser tells besides samples: how likely media are, their features, the times that suit it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from multidiff import core
 from multidiff.core import likelihood
+from multidiff.core.features import features as activations
 from multidiff.errors import InputError
 from multidiff.model import Model
 from multidiff.recipe import Recipe
@@ -47,6 +48,22 @@ def score(model: Model, media: Any, prompt: str = "", seed: int = 0, flow: bool 
     exact = likelihood.log_likelihood(denoiser, x0, condition, noise, PROBES) if flow else None
     bits = likelihood.bits_per_dimension(nats, x0[0].numel())
     return Score(float(bits), float(anomaly), elements, None if exact is None else float(exact))
+
+
+def features(
+    model: Model, media: Any, layers: Sequence[str], log_snr: float = 2.0, prompt: str = "", seed: int = 0
+) -> dict[str, Tensor]:
+    """What the network's layers make of media at a noise level, each (1, ...) as the layer shapes it.
+
+    Raises InputError for a layer that the network lacks or does not run, MediaError.
+    """
+    x0, condition = model.encode(media, prompt)
+    noise = core.SeededNoise([seed], tuple(x0.shape[1:]), torch.float32, model.device)(0)
+    try:
+        with torch.no_grad():
+            return activations(model.denoiser(), layers, x0, noise, log_snr, condition)
+    except ValueError as error:
+        raise InputError(f"{model.name}: {error}; `multidiff features {model.name}` lists its layers") from None
 
 
 def with_grid(model: Model, steps: int, prompts: Sequence[str] = ("",), seed: int = 0) -> Recipe:

@@ -226,6 +226,11 @@ class Modality(Protocol):
         """Edited media in the form of those that were given: their rate and level, their size, their unit and place."""
         ...
 
+    def alike(self, first: Any, last: Any) -> tuple[Any, Any]:
+        """Two media cut to what both have: the shorter length, the fewer points, the one's in the other's order where
+        order means nothing. What lies between them is to be made."""
+        ...
+
     def options_of(self, media: Any, options: Any) -> Any:
         """Sampling options adapted to given media (its duration, frames, number of points), for editing."""
         ...

@@ -170,7 +170,9 @@ class SampleSpec(Spec):
         MethodSpec(name="pigdm"), description="how what was measured is met, in restoring"
     )
     editing: Annotated[MethodSpec, _of(core.EDITINGS)] = MethodSpec(name="sdedit")
-    windows: bool = Field(False, description="overlapping windows of the default length, where more is asked for")
+    windows: Literal["", "averaged", "sliding"] = Field(
+        "", description="overlapping windows of the default length, where more is asked for"
+    )
     loop: bool = Field(False, description="the end meets the beginning")
     prompt: str = ""
     negative: str = ""

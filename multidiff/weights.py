@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from functools import cache
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 import yaml
@@ -19,8 +19,9 @@ from multidiff import recipe as recipes
 from multidiff import registry
 from multidiff.classifier import PromptClassifier
 from multidiff.errors import InputError, ModelError, RecipeError, did_you_mean
-from multidiff.model import FORMAT, Model
+from multidiff.model import Model
 from multidiff.recipe import Recipe
+from multidiff.trained import FORMAT
 
 ASSETS = Path(__file__).parent.parent / "assets"
 
@@ -31,17 +32,19 @@ def shipped() -> list[Path]:
 
 
 def of_medium(medium: str) -> list[str]:
-    """Names of the shipped models of a medium."""
-    return [path.name for path in shipped() if _modality(path) == medium]
+    """Names of the shipped models that make a medium."""
+    told = {path.name: _recipe(path) for path in shipped()}
+    makes = ("denoiser", "distillation")
+    return [n for n, r in told.items() if r.get("modality") == medium and r["train"]["objective"] in makes]
 
 
-def _modality(folder: Path) -> str | None:
-    """The medium that a model's recipe names; None where it cannot be read."""
+def _recipe(folder: Path) -> dict[str, Any]:
+    """What a model's recipe says; nothing where it cannot be read."""
     try:
         values = yaml.safe_load((folder / "recipe.yaml").read_text("utf-8"))
     except (OSError, ValueError, yaml.YAMLError):
-        return None
-    return values.get("modality") if isinstance(values, dict) else None
+        return {}
+    return values if isinstance(values, dict) else {}
 
 
 def locate(name: str | Path) -> Path:
@@ -148,7 +151,7 @@ def _shape(folder: Path, key: str) -> list[int]:
 def _fill(module: nn.Module, folder: Path, prefix: str, recipe: Recipe) -> None:
     """Load the tensors `prefix.*` of a model's folder. Raises ModelError naming the first that does not fit."""
     path = folder / "model.safetensors"
-    medium = _modality(folder)
+    medium = _recipe(folder).get("modality")
     if medium and medium != recipe.modality:
         raise ModelError(f"{folder}: is a model of {medium}, and recipe '{recipe.name}' makes {recipe.modality}")
     try:

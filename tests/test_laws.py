@@ -19,6 +19,7 @@ LAYERS = [
     {"specs"},
     {"recipe"},
     {"settings", "classifier"},
+    {"trained"},
     {"model", "weights", "output"},
     {"job", "measure", "train", "evaluate", "bench"},
     {"cli"},

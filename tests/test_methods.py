@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from multidiff import registry
 from multidiff.core import COMPLETIONS, EDITINGS, GUIDANCE, POSTERIORS, SCHEDULES
 from multidiff.errors import InputError, ModelError
 from multidiff.model import Model
+from multidiff.points.media import PointCloud
 from tests.tiny import RECIPES, TASKS, Words, given, tiny_model, values
 
 ASKED = {
@@ -141,6 +143,13 @@ class Ramp(torch.nn.Module):
         return torch.linspace(-1, 1, x.shape[self.axis]).reshape(shape).expand_as(x)
 
 
+class White(torch.nn.Module):
+    """The exact denoiser, predicting data, of independent values of variance 1 under cosine."""
+
+    def forward(self, x: torch.Tensor, log_snr: torch.Tensor, condition: dict[str, torch.Tensor]) -> torch.Tensor:
+        return x * torch.sigmoid(2 * log_snr).sqrt().to(x).reshape(-1, *[1] * (x.ndim - 1))
+
+
 @pytest.mark.parametrize(("medium", "longer"), [("audio", {"seconds": 1.0}), ("video", {"frames": 12})])
 def test_windows_and_loops_along_time(
     tiny_codec: Path, medium: str, longer: dict[str, float], monkeypatch: pytest.MonkeyPatch
@@ -160,14 +169,58 @@ def test_windows_and_loops_along_time(
 
     # One window rises once; many have a slope of their own, averaged where they overlap.
     assert line(**longer).diff().min() > 0
-    assert line(**longer, windows=True).diff().min() < 0
-    torch.testing.assert_close(line(windows=True), line())
-    assert len(line(**longer, windows=True)) > size
+    assert line(**longer, windows="averaged").diff().min() < 0
+    torch.testing.assert_close(line(windows="averaged"), line())
+    assert len(line(**longer, windows="averaged")) > size
+    # One after the other: the first as it is alone, of the next what follows the half that both share.
+    slid = line(**longer, windows="sliding")
+    torch.testing.assert_close(slid[:size], torch.linspace(-1, 1, size))
+    assert slid[-1] == 1 and slid[size:].min() > -1
+    torch.testing.assert_close(line(windows="sliding"), line())
+    with pytest.raises(InputError, match="averaged"):
+        line(**longer, windows="sliding", loop=True)
     # Rolled round in every step, the last of them by another part than the event's own ends.
     assert line(loop=True).diff().min() < 0
     cloud = tiny_model("points", tiny_codec)
     with pytest.raises(InputError, match="have no time"):
         cloud.sample("", loop=True, steps=2)
+
+
+def test_sliding_windows_go_on_from_what_is_given_with_noise_of_their_own(tiny_codec: Path) -> None:
+    model, clip = build(tiny_codec, "video"), given("video")
+    asked = {"keep": 2, "frames": 14, "steps": STEPS, "guidance": 1.0, "windows": "sliding", "sampler": "ddpm"}
+    (longer,) = model.complete(clip, "predict", **asked)
+    assert len(longer) > 2 * model.recipe.options.frames
+    np.testing.assert_array_equal(longer.frames[: len(clip)], clip.frames)
+    assert len({frame.tobytes() for frame in longer.frames[len(clip) :]}) == len(longer) - len(clip)
+
+
+@pytest.mark.parametrize("medium", RECIPES)
+def test_interpolation_leads_from_one_to_the_other(
+    tiny_codec: Path, medium: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tiny_model(medium, tiny_codec, "diffusion={schedule: cosine, parameterization: data}")
+    model.text, model.network = Words(), White()
+    longer = {"audio": {"seconds": 0.4}, "video": {"frames": 6}, "points": {"points": 30}}[medium]
+    first, last = model.sample("rain", seed=1)[0], model.sample("a dog", seed=2, **longer)[0]
+    ends = [model.encode(each)[0] for each in model.modality.alike(first, last)]
+    made: list[torch.Tensor] = []
+    decode = Model._decode
+    monkeypatch.setattr(Model, "_decode", lambda self, x, options: [made.append(x), *decode(self, x, options)][1:])
+    model.interpolate(first, last, [0, 0.5, 1], steps=20)
+    model.interpolate(first, last, [0.5], steps=20)
+    torch.testing.assert_close(made[0], ends[0], atol=0.02, rtol=0)
+    torch.testing.assert_close(made[2], ends[1], atol=0.02, rtol=0)
+    apart = float((ends[0] - ends[1]).square().mean())
+    assert min(float((made[1] - end).square().mean()) for end in ends) > 0.05 * apart
+    assert torch.equal(made[1], made[3])
+
+
+def test_points_are_interpolated_each_with_its_match() -> None:
+    points = np.random.default_rng(0).normal(size=(50, 3))
+    cloud, mixed = PointCloud(points), PointCloud(points[::-1] * 2.0 + 5.0)
+    first, last = registry.modality("points").alike(cloud, mixed)
+    np.testing.assert_allclose(2 * first.points + 5, last.points, atol=1e-6)
 
 
 @pytest.mark.parametrize("medium", RECIPES)

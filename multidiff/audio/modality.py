@@ -90,6 +90,12 @@ class AudioModality:
         level = audio.peak / max(float(abs(samples).max()), SILENCE)
         return Audio(level * samples.repeat(audio.channels, axis=0), audio.rate)
 
+    def alike(self, first: Audio, last: Audio) -> tuple[Audio, Audio]:
+        usable(first, "the first sound")
+        usable(last, "the last sound")
+        seconds = min(first.seconds, last.seconds)
+        return first.cut(0, seconds), last.cut(0, seconds)
+
     def options_of(self, audio: Audio, options: AudioOptions) -> AudioOptions:
         usable(audio, "the given sound")
         return self._lasting(audio.seconds, options)

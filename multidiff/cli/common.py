@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin
@@ -13,8 +13,8 @@ import click
 from multidiff import registry
 from multidiff.modality import Spec
 
+COUNT = click.option("-n", "--count", type=click.IntRange(1, 10_000), default=1, help="How many; item i has seed + i.")
 SHARED = [
-    click.option("-n", "--count", type=click.IntRange(1, 10_000), default=1, help="How many; item i has seed + i."),
     click.option("--seed", type=click.IntRange(0), default=0, show_default=True),
     click.option("-o", "--out", default="out", show_default=True, help="Folder for the results."),
     click.option("--format", "formats", help="File formats, comma-separated."),
@@ -26,7 +26,11 @@ SHARED = [
     click.option("--grid", help="Times of the steps; see `multidiff list grids`."),
     click.option("--guidance", type=click.FloatRange(0), help="Scale of guidance; 1 is off (cfg++: 0 to 1)."),
     click.option("--guidance-method", help="See `multidiff list guidance`; options as in apg:eta=0.5,radius=2."),
-    click.option("--windows/--no-windows", default=None, help="Longer than the default, by overlapping windows."),
+    click.option(
+        "--windows",
+        type=click.Choice(["averaged", "sliding"]),
+        help="Longer than the default: overlapping windows at once, or one after the other.",
+    ),
     click.option("--loop/--no-loop", default=None, help="A seamless loop: the end meets the beginning."),
     click.option("--negative", help="What the result should not be."),
     click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, mps."),
@@ -51,6 +55,11 @@ SETTINGS = (
 
 def shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds the options every sampling command has."""
+    return COUNT(settings_options(command))
+
+
+def settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the same but for their number."""
     for option in reversed(SHARED):
         command = option(command)
     return command
@@ -116,10 +125,20 @@ def progress_bar(label: str, items: int) -> Iterator[Callable[[int, int], None]]
         yield advance
 
 
-def make(command: str, model: str, prompt: str | None, values: dict[str, Any], given: str = "", **own: Any) -> None:
-    """Ask a model, by name, for what a command's values say, and run the jobs. `own`: the job's own (task, strength).
+def make(
+    command: str,
+    model: str,
+    prompt: str | None,
+    values: dict[str, Any],
+    files: Mapping[str, str] | None = None,
+    each: Sequence[Mapping[str, Any]] | None = None,
+    **own: Any,
+) -> None:
+    """Ask a model, by name, for what a command's values say, and run the jobs.
 
-    Without a prompt the recipe's own is taken. Raises InputError for what does not fit, before anything is computed.
+    `files`: what is given, by the job's field; `each`: what sets the jobs apart, by default their seeds; `own`: the
+    command's own fields (task, strength). Without a prompt the recipe's own is taken. Raises InputError for what does
+    not fit, before anything is computed.
     """
     from multidiff import job as work
     from multidiff import weights
@@ -128,16 +147,14 @@ def make(command: str, model: str, prompt: str | None, values: dict[str, Any], g
     settings, options = split_options(values)
     task = loaded.task_of(own.pop("task"), options) if "task" in own else ""
     resolved = loaded.settings(task=task, **settings, **options)
-    if given:
-        work.read(given, loaded)
-        own["given_sha256"] = work.digest(given)
+    for field, path in (files or {}).items():
+        work.read(path, loaded)
+        own |= {field: path, f"{field}_sha256": work.digest(path)}
     jobs = work.jobs(
-        values["count"],
-        values["seed"],
+        each or [{"seed": values["seed"] + i} for i in range(values["count"])],
         command=command,
         model=model,
         prompt=resolved.sampling.prompt if prompt is None else prompt,
-        given=given,
         task=task,
         settings=resolved.sampling.model_copy(update={"prompt": ""}),  # the job's own is the one
         options=resolved.values,

@@ -25,4 +25,4 @@ def command(model: str, given: str, task: str | None, prompt: str, **values: Any
     multidiff complete clips start.mp4 --task predict
     multidiff complete sfx gap.wav --from 1.2 --to 1.8
     """
-    common.make("complete", model, prompt, values, given, task=task)
+    common.make("complete", model, prompt, values, {"given": given}, task=task)

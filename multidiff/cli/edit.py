@@ -31,4 +31,4 @@ def command(model: str, given: str, prompt: str, strength: float, **values: Any)
     multidiff edit sfx in.wav "rain on a tin roof" --strength 0.6
     multidiff edit clips in.mp4 "a man walking up" --editing inversion --source "a man walking down"
     """
-    common.make("edit", model, prompt, values, given, strength=strength)
+    common.make("edit", model, prompt, values, {"given": given}, strength=strength)

@@ -23,4 +23,4 @@ def command(model: str, given: str, operator: str, prompt: str, **values: Any) -
     \b
     multidiff restore sfx muffled.wav --operator averaged:factor=2 --posterior pigdm:std=0.1
     """
-    common.make("restore", model, prompt, values, given, operator=operator)
+    common.make("restore", model, prompt, values, {"given": given}, operator=operator)

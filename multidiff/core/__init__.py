@@ -25,7 +25,7 @@ Use:
     Replacement(sampler, known, mask) -> Sampler;  repaint_times(times, jump=10, repeats=10) -> times
     sdedit(denoiser, sampler, times, noise, x0, strength, condition=None) -> Iterator[State]
     inverse: Measurement(operator, y, std) for ReconstructionGuidance, PiGDM, MMPS (Denoiser) and DPS (Sampler);
-        ddim_inversion, inversion_edit, slerp; Windows (Denoiser), Loop (Sampler), continuation
+        ddim_inversion, inversion_edit, slerp; Windows (Denoiser), Loop (Sampler), sliding
     likelihood: log_likelihood(denoiser, x0) -> nats (B,); variational_bound, anomaly_score; posthoc: PowerEMA, posthoc
     ema = EMA(module, decay=0.999): update(module), copy_to(module), state_dict(), load_state_dict(state)
     GaussianDenoiser(schedule, mean, covariance), MixtureDenoiser(schedule, means, stds, weights)
@@ -49,8 +49,11 @@ from multidiff.core.inverse import (
     Plan,
     Replacement,
     Windows,
+    ddim_inversion,
     repaint_times,
     sdedit,
+    slerp,
+    sliding,
 )
 from multidiff.core.loss import LOSSES, TIMES, DiffusionLoss, by_log_snr, stratified
 from multidiff.core.method import Method, make
@@ -108,6 +111,7 @@ __all__ = [
     "Uncertainty",
     "Windows",
     "by_log_snr",
+    "ddim_inversion",
     "expand",
     "identity",
     "make",
@@ -115,6 +119,8 @@ __all__ = [
     "repaint_times",
     "sample",
     "sdedit",
+    "slerp",
+    "sliding",
     "states",
     "stratified",
 ]

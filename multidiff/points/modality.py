@@ -20,6 +20,8 @@ from multidiff.points.media import PointCloud
 from multidiff.points.network import PointNetwork, PointNetworkSpec
 
 MAX_POINTS = 131_072
+MATCHED = 2048
+"""Points of two clouds that can be matched one to one in a few seconds."""
 
 
 class PointOptions(Spec):
@@ -130,6 +132,17 @@ class Points:
         frame = frame_of_whole(torch.from_numpy(media.points.astype(np.float64))[None])
         x = torch.from_numpy(edited.points.astype(np.float64) / codec.spread)[None]
         return PointCloud(frame.leave(x)[0].numpy())
+
+    def alike(self, first: PointCloud, last: PointCloud) -> tuple[PointCloud, PointCloud]:
+        """As many points of both, at most MATCHED, each of the last beside the one of the first that it is matched to:
+        the least sum of squared distances, both in their own frames."""
+        from scipy.optimize import linear_sum_assignment
+        from scipy.spatial.distance import cdist
+
+        count = min(len(first), len(last), MATCHED)
+        first, last = (cloud if len(cloud) == count else cloud.resample(count) for cloud in (first, last))
+        cost = cdist(first.normalized()[0].points, last.normalized()[0].points, "sqeuclidean")
+        return first, last.select(linear_sum_assignment(cost)[1])
 
     def options_of(self, media: PointCloud, options: PointOptions) -> PointOptions:
         """As many points as the given cloud has. Raises MediaError for more than can be generated."""

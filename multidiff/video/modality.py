@@ -111,6 +111,10 @@ class VideoModality:
         side = max(media.height, media.width)
         return edited.resize(side, side).fit(media.height, media.width)
 
+    def alike(self, first: Video, last: Video) -> tuple[Video, Video]:
+        frames = min(len(first), len(last))
+        return Video(first.frames[:frames], first.fps), Video(last.frames[:frames], first.fps)
+
     def options_of(self, media: Video, options: VideoOptions) -> VideoOptions:
         """Raises MediaError for a video that is too long to be denoised as a whole."""
         if len(media) > MAX_FRAMES:

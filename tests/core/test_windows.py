@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from multidiff.core import GRIDS, SAMPLERS, Estimate, GaussianDenoiser, make, sample
-from multidiff.core.inverse import MMPS, OPERATORS, Loop, Measurement, Windows, continuation
+from multidiff.core.inverse import MMPS, OPERATORS, Loop, Measurement, Windows, sliding
 from tests.core.exact import CheapNoise, schedule
 
 SIZE, COUNT = 16, 600
@@ -107,20 +107,34 @@ def test_windows_work_on_any_axis_and_with_a_time_for_each_element():
     assert bool(x0.isfinite().all())
 
 
-def test_continuation_of_a_markov_process_has_its_exact_law():
-    d, overlap = gaussian(stationary(SIZE)), 4
+def one_after_the_other(known, mask, overlap):
+    """Windows of SIZE of a Markov process, each completed by MMPS from what is known in it."""
+    d = gaussian(stationary(SIZE))
     sampler, grid = make(SAMPLERS, "ddpm"), make(GRIDS, "log-snr", {"start": -4, "end": 4})(d.schedule, 60)
 
     def complete(number, known, mask):
-        operator = make(OPERATORS, "masked", {"mask": mask})
-        x = sample(MMPS(d, Measurement(operator, known, 0.02)), sampler, grid, CheapNoise((COUNT, SIZE), seed=number))
-        return torch.where(mask.bool(), known, x)
+        operator = make(OPERATORS, "masked", {"mask": mask[:1]})
+        noise = CheapNoise((COUNT, SIZE), seed=number)
+        return sample(MMPS(d, Measurement(operator, operator(known), 0.02)), sampler, grid, noise)
 
+    return sliding(complete, known, mask, SIZE, overlap)
+
+
+def test_sliding_windows_continue_a_markov_process_by_its_exact_law():
+    overlap = 4
+    length = SIZE + 2 * (SIZE - overlap)
     first = CheapNoise((COUNT, SIZE))(99) @ torch.linalg.cholesky(stationary(SIZE)).T
-    x = continuation(complete, first, windows=2, overlap=overlap)
-    assert x.shape == (COUNT, SIZE + 2 * (SIZE - overlap))
+    known = torch.cat([first, torch.full((COUNT, length - SIZE), 7.0, dtype=first.dtype)], 1)
+    x = one_after_the_other(known, (torch.arange(length) < SIZE)[None], overlap)
+    assert x.shape == (COUNT, length)
     assert torch.equal(x[:, :SIZE], first)
-    assert float((x.T.cov() - stationary(x.shape[1])).square().mean().sqrt()) < 0.05
+    assert float((x.T.cov() - stationary(length)).square().mean().sqrt()) < 0.05
+
+
+def test_sliding_windows_begin_with_nothing_and_reach_any_length():
+    length = 2 * SIZE + 3  # the last window begins where it must end
+    x = one_after_the_other(torch.zeros(COUNT, length, dtype=torch.float64), torch.zeros(1, length), 4)
+    assert float((x.T.cov() - stationary(length)).square().mean().sqrt()) < 0.05
 
 
 @pytest.mark.parametrize(
@@ -135,4 +149,6 @@ def test_an_event_shorter_than_a_window_and_a_full_overlap_are_refused():
     with pytest.raises(ValueError, match="window"):
         Windows(gaussian(stationary(4)), -1, 4, 2)(torch.zeros(1, 3), torch.tensor([0.5]))
     with pytest.raises(ValueError, match="overlap"):
-        continuation(lambda number, known, mask: known, torch.zeros(1, 4), 1, 4)
+        sliding(lambda number, known, mask: known, torch.zeros(1, 8), torch.zeros(1, 8), 4, 4)
+    with pytest.raises(ValueError, match="window"):
+        sliding(lambda number, known, mask: known, torch.zeros(1, 3), torch.zeros(1, 3), 4, 2)

@@ -108,6 +108,9 @@ class Images:
     def restore(self, edited: Image, media: Image, codec: Codec) -> Image:
         return edited
 
+    def alike(self, first: Image, last: Image) -> tuple[Image, Image]:
+        return first, last
+
     def options_of(self, media: Image, options: Options) -> Options:
         return options.model_copy(update={"size": len(media.pixels)})
 

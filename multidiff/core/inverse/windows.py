@@ -1,4 +1,4 @@
-"""Longer than trained, and without a seam: windows, rolling, and continuation along one axis of the event.
+"""Longer than trained, and without a seam: windows (averaged, or one after the other), and rolling along one axis.
 
 Overlapping windows (MultiDiffusion, Bar-Tal et al. 2023, 2302.08113, eq. 5): every window is denoised by itself and
 the estimates are averaged where they overlap,
@@ -135,25 +135,34 @@ class Loop:
         return self.sampler(_Rolled(denoiser, self.axis, shift), state, s, draw, condition)
 
 
-def continuation(
-    complete: Callable[[int, Tensor, Tensor], Tensor], first: Tensor, windows: int, overlap: int, axis: int = -1
+def sliding(
+    complete: Callable[[int, Tensor, Tensor], Tensor],
+    known: Tensor,
+    mask: Tensor,
+    size: int,
+    overlap: int,
+    axis: int = -1,
 ) -> Tensor:
-    """`first` (B, *event) and `windows` windows more, each completed from the last `overlap` elements before it.
+    """x of any length, one window after the other, each continued from what was made before it.
 
-    complete(number, known, mask) -> x makes window 1, 2, ...: known is shaped as `first` and holds the overlap at
-    its start along `axis`, where mask, (1, *event's shape with ones elsewhere), is 1. Any completion will do: a
-    network trained with masks, RePaint, MMPS. Raises ValueError for an overlap not shorter than the window.
+    known (B, *event) and mask (broadcastable to it, 1 where known) say what is given, if anything. Windows of `size`
+    elements along `axis` (negative) begin with the last `overlap` of the one before; complete(number, known, mask) -> x
+    makes window 0, 1, ... from its part of both, by any completion. What is given stays as it is. Raises ValueError
+    for an overlap not shorter than a window, and an axis shorter than one.
     """
-    size = first.shape[axis]
+    length = known.shape[axis]
     if not 1 <= overlap < size:
         raise ValueError(f"overlap {overlap} must lie between 1 and the window's length {size} - 1")
-    shape = [1] * first.ndim
-    shape[axis] = size
-    mask = (torch.arange(size, device=first.device) < overlap).to(first).reshape(shape)
-    parts, window = [first], first
-    for number in range(1, windows + 1):
-        end = window.narrow(axis, size - overlap, overlap)
-        rest = torch.zeros_like(window.narrow(axis, 0, size - overlap))
-        window = complete(number, torch.cat([end, rest], dim=axis), mask)
-        parts.append(window.narrow(axis, overlap, size - overlap))
-    return torch.cat(parts, dim=axis)
+    if length < size:
+        raise ValueError(f"the event has {length} elements along axis {axis}, a window {size}")
+    along = list(mask.shape)
+    along[axis] = length
+    mask = mask.to(known).expand(along).clone()
+    x = known * mask
+    for number, start in enumerate([*range(0, length - size, size - overlap), length - size]):
+        window, done = x.narrow(axis, start, size), mask.narrow(axis, start, size)
+        if not bool(done.all()):
+            made = complete(number, window, done)
+            window.copy_(torch.where(done.bool(), window, made))
+            done.fill_(1)
+    return x

@@ -1,0 +1,214 @@
+"""Trained = a recipe's modules: codec, network, prompt encoder, and the denoiser they make.
+
+A model's folder holds `model.safetensors` (tensors named `network.*` and `codec.*`), `recipe.yaml` and
+`README.md` (the model card). Weights are safetensors only; nothing in the folder can name code to run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import multidiff
+from multidiff import core, text
+from multidiff.classifier import PromptClassifier, features
+from multidiff.errors import InputError, MediaError, ModelError, did_you_mean
+from multidiff.files import folder as writable_folder
+from multidiff.files import save_tensors, written_whole
+from multidiff.modality import Modality
+from multidiff.nn.embedding import masked_mean
+from multidiff.recipe import Recipe
+from multidiff.specs import SampleSpec
+
+FORMAT = "1"
+"""Version of the checkpoint layout, in the metadata of model.safetensors."""
+
+PRECISIONS = {"auto": torch.bfloat16, "bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+
+
+class Trained:
+    """The parts of a trained (or freshly built) model of one medium; `Model` is what they can be asked for.
+
+    `network` is None where a recipe trains only a codec; such a model cannot sample.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        modality: Modality,
+        codec: nn.Module,
+        network: nn.Module | None,
+        precision: str = "auto",
+        others: Callable[[str], Trained] | None = None,
+    ) -> None:
+        """`others` finds models by name, for guidance by another one. Raises InputError for an unknown precision."""
+        if precision not in PRECISIONS:
+            raise InputError(f"precision {precision}: unknown{did_you_mean(precision, list(PRECISIONS))}")
+        self.recipe = recipe
+        self.modality = modality
+        self.codec = codec
+        self.network = network
+        self.precision = precision
+        self.others = others
+        self.classifier: PromptClassifier | None = None
+
+    def __repr__(self) -> str:
+        return f"Model({self.name!r}, {self.modality.name}, {self.parameters / 1e6:.1f} M parameters, {self.device})"
+
+    @property
+    def can_sample(self) -> bool:
+        """False where only a codec, or a classifier of noisy media, was trained."""
+        return self.network is not None and self.recipe.train.objective != "classifier"
+
+    @property
+    def name(self) -> str:
+        return self.recipe.name
+
+    @cached_property
+    def text(self) -> text.TextEncoder:
+        """The prompt encoder, loaded when it is first used: training from a pack never needs it."""
+        return text.load(self.recipe.text.encoder, self.recipe.text.length)
+
+    @property
+    def parameters(self) -> int:
+        """Number of parameters, codec included."""
+        modules = [self.codec] + ([self.network] if self.network is not None else [])
+        return sum(p.numel() for module in modules for p in module.parameters())
+
+    @property
+    def device(self) -> torch.device:
+        module = self.network if self.network is not None else self.codec
+        return next((p.device for p in module.parameters()), torch.device("cpu"))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Twelve hex digits that change with any weight."""
+        digest = hashlib.sha256()
+        for module in filter(None, (self.codec, self.network)):
+            for key, value in module.state_dict().items():
+                digest.update(key.encode())
+                digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        return digest.hexdigest()[:12]
+
+    def denoiser(self, network: nn.Module | None = None) -> core.NetworkDenoiser:
+        """The network (or another one of its shape) with its schedule and parameterization.
+
+        Raises ModelError when the model holds only a codec.
+        """
+        if network is None and self.can_sample:
+            network = self.network
+        if network is None:
+            raise ModelError(
+                f"{self.name}: holds no denoiser to sample from (its train.objective is {self.recipe.train.objective})"
+            )
+        return self.recipe.diffusion.denoiser(network, self.modality.clamp)
+
+    def tokens(self, prompts: Sequence[str]) -> dict[str, Tensor]:
+        """The condition that prompts make: `tokens` (B, L, D) and `tokens_mask` (B, L); empty without an encoder."""
+        if self.text.dim == 0:
+            self.text.encode(prompts)
+            return {}
+        tokens, mask = self.text.encode(prompts)
+        return {"tokens": tokens.to(self.device), "tokens_mask": mask.to(self.device)}
+
+    def guided(self, sampling: SampleSpec) -> core.Denoiser:
+        """The denoiser under the guidance and the schedule that are asked for. Raises InputError, ModelError."""
+        denoiser = self.denoiser()
+        schedule = sampling.on(denoiser.schedule)
+        times = denoiser.schedule.inverse(schedule.log_snr(sampling.times(denoiser.schedule)))
+        run = core.Guided(
+            sampling.guidance,
+            self.tokens([sampling.negative]),
+            times,
+            self.modality.clamp,
+            prompt=lambda text: self.tokens([text]),
+            model=lambda name: self._other(name).denoiser(),
+            classifier=self._classifier,
+        )
+        try:
+            guided: core.Denoiser = sampling.guidance_method.make(core.GUIDANCE)(denoiser, run)
+        except ValueError as error:
+            raise InputError(f"guidance {sampling.guidance:g} by {sampling.guidance_method.name}: {error}") from None
+        return self.under(guided, sampling)
+
+    @staticmethod
+    def under(denoiser: core.Denoiser, sampling: SampleSpec) -> core.Denoiser:
+        """A denoiser under the schedule that is asked for."""
+        return core.Rescheduled(denoiser, sampling.on(denoiser.schedule)) if sampling.schedule else denoiser
+
+    def _classifier(self, name: str) -> Callable[[Tensor, Tensor, core.Condition], Tensor]:
+        """log p(prompt | x_t) of another model's classifier. Raises ModelError."""
+        other = self._other(name)
+        head, told = other.classifier, other.denoiser(other.network)
+        if head is None:
+            raise ModelError(f"{name}: holds no classifier; train one with train.objective=classifier")
+
+        def log_probability(x_t: Tensor, t: Tensor, condition: core.Condition) -> Tensor:
+            condition = condition or {}
+            prompts = masked_mean(condition["tokens"], condition.get("tokens_mask"))
+            return head.log_probability(features(told, x_t, t, condition), prompts)
+
+        return log_probability
+
+    def _other(self, name: str) -> Trained:
+        """Another model that works in the same space. Raises ModelError."""
+        if self.others is None:
+            raise ModelError(f"{self.name}: was not loaded from a folder and knows no other models")
+        other = self.others(name)
+        if what := self.recipe.apart(other.recipe):
+            raise ModelError(f"{name}: cannot guide {self.name}, which has another {what}")
+        return other
+
+    def encode(self, media: Any, prompt: str = "") -> tuple[Tensor, dict[str, Tensor]]:
+        """(x0 (1, *event) in model space, the condition of its length and the prompt). Raises MediaError."""
+        self._takes(media)
+        options = self.modality.options_of(media, self.recipe.options)
+        with torch.no_grad():
+            x0 = self.codec.encode([media]).to(self.device)  # type: ignore[operator]
+        own = self.modality.extra_condition(self.codec, options, 1)
+        return x0, {key: value.to(self.device) for key, value in own.items()} | self.tokens([prompt])
+
+    def _takes(self, media: Any) -> None:
+        kind = self.modality.media
+        if not isinstance(media, kind):
+            raise MediaError(
+                f"{self.name} takes {kind.__name__}, not {type(media).__name__}; read a file with {kind.__name__}.read"
+            )
+
+    def _decode(self, x: Tensor, options: Any) -> list[Any]:
+        with torch.no_grad():
+            media: list[Any] = self.codec.decode(x.float(), options)  # type: ignore[operator]
+        return media
+
+    def _autocast(self) -> Any:
+        """bf16 on a GPU under "auto"; fp32 on a CPU, where bf16 is many times slower (measured)."""
+        wanted = PRECISIONS[self.precision]
+        enabled = wanted != torch.float32 and (self.precision != "auto" or self.device.type == "cuda")
+        return torch.autocast(self.device.type, wanted, enabled=enabled)
+
+    def save(self, folder: str | Path, card: str | None = None, half: bool = False) -> Path:
+        """Write model.safetensors, recipe.yaml and, when given, the model card. `half`: float16 weights.
+
+        Raises MultidiffError when the folder cannot be written.
+        """
+        folder = writable_folder(folder)
+        tensors = {}
+        for prefix, module in (("network", self.network), ("codec", self.codec), ("classifier", self.classifier)):
+            for key, value in (module.state_dict() if module is not None else {}).items():
+                value = value.detach().cpu()
+                value = value.half() if half and value.dtype == torch.float32 else value
+                tensors[f"{prefix}.{key}"] = value.contiguous().clone()
+        metadata = {"format": FORMAT, "multidiff": multidiff.__version__, "recipe": self.recipe.hash}
+        save_tensors(folder / "model.safetensors", tensors, metadata)
+        with written_whole(folder / "recipe.yaml") as temporary:
+            temporary.write_text(self.recipe.as_yaml(), "utf-8")
+        if card is not None:
+            with written_whole(folder / "README.md") as temporary:
+                temporary.write_text(card, "utf-8")
+        return folder
