@@ -9,15 +9,17 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from multidiff import weights
 from multidiff.dataset import SKIPPED
-from multidiff.errors import InputError
+from multidiff.errors import InputError, ModelError
 from multidiff.files import folder, written_whole
-from multidiff.modality import Completing, Example, Remembering, Trial
+from multidiff.modality import Completing, Example, Judged, Remembering, Trial
 from multidiff.model import Model
 
 SHOWN = 12
@@ -40,12 +42,14 @@ class Report:
     """metrics(real, generated)"""
     floor: dict[str, float]
     """metrics(one half of the real files, the other half)"""
+    left_out: str = ""
+    """what could not be measured, and why"""
 
     def table(self) -> str:
         """A Markdown table: metric, generated, floor."""
         lines = ["| metric | generated | real against real |", "| --- | --- | --- |"]
         lines += [f"| {k} | {v:.4g} | {self.floor.get(k, float('nan')):.4g} |" for k, v in self.generated.items()]
-        return "\n".join(lines)
+        return "\n".join([*lines, *(["", f"left out: {self.left_out}"] if self.left_out else [])])
 
 
 @dataclass(frozen=True)
@@ -85,19 +89,23 @@ def evaluate(
     split: str = "val",
     seed: int = 0,
     captions: bool = True,
+    judge: str = "",
     progress: Callable[[int, int], None] | None = None,
     **values: Any,
 ) -> Report:
     """Sample with the captions of held-out files, measure, and write report.json, pictures and index.html.
 
-    Raises InputError when the data holds fewer than four usable items of the split.
+    `judge`: the model whose opinion counts, where the medium has such figures; by default the shipped one. Raises
+    InputError when the data holds fewer than four usable items of the split, ModelError for a judge that is not there.
     """
     asked = model.settings(**values)
     model.denoiser()  # a model without one is an error before anything is read
     modality, target = model.modality, folder(out)
     real = _held_out(model, roots, split, 2 * count)
     half = len(real) // 2
-    shown, rest = real[:half], real[half:]
+    shown, rest = real[0 : 2 * half : 2], real[1 : 2 * half : 2]  # files often lie in the order of their captions
+    opinion, left_out = _judge(model, judge)
+    judged = opinion(shown, rest)  # a judge that cannot judge is an error before anything is made
     generated = []
     for index, example in enumerate(shown):
         generated += model.sample(_prompt(model, example, captions), seed=seed + index, **values)
@@ -105,11 +113,14 @@ def evaluate(
             progress(index + 1, len(shown))
     asked_for = [example.media for example in shown]
     figures = modality.metrics(asked_for, generated)
-    floor = modality.metrics(asked_for, [example.media for example in rest])
+    figures |= opinion(shown, [replace(example, media=media) for example, media in zip(shown, generated, strict=True)])
+    floor = modality.metrics(asked_for, [example.media for example in rest]) | judged
     if isinstance(modality, Remembering) and (training := _training(model, roots)):
         figures |= modality.memorisation(training, generated)
         floor |= modality.memorisation(training, asked_for)
-    report = Report(model.name, tuple(roots), split, len(shown), captions, asked.sampling.steps, seed, figures, floor)
+    report = Report(
+        *(model.name, tuple(roots), split, len(shown), captions, asked.sampling.steps, seed, figures, floor, left_out)
+    )
     pictures = []
     for index, (example, made) in enumerate(zip(shown[:SHOWN], generated, strict=False)):
         pair = [
@@ -179,6 +190,22 @@ def evaluate_completion(
             pictures.append((f"{kind}: {example.text}", pair))
     _write(target, report, f"{model.name}: completed and true", pictures)
     return report
+
+
+def _judge(model: Model, name: str) -> tuple[Callable[[Sequence[Example], Sequence[Example]], dict[str, float]], str]:
+    """What a judge finds of (real, generated), and why there is none where the medium's own is missing."""
+    modality = model.modality
+    if not isinstance(modality, Judged):
+        if name:
+            raise InputError(f"{model.name}: {modality.name} have no figures that a judge finds; leave --judge out")
+        return lambda real, generated: {}, ""
+    try:
+        judge = weights.load(name or modality.judge, str(model.device))
+    except ModelError as error:
+        if name:
+            raise
+        return lambda real, generated: {}, f"figures of a judge ({error})"
+    return partial(modality.judged, judge.codec), ""
 
 
 def _examples(model: Model, roots: tuple[str, ...], split: str) -> Iterator[Example]:

@@ -165,6 +165,18 @@ class Remembering(Protocol):
     def memorisation(self, training: Sequence[Any], media: Sequence[Any]) -> dict[str, float]: ...
 
 
+@runtime_checkable
+class Judged(Protocol):
+    """A medium with figures that a trained model, the judge, finds."""
+
+    judge: str
+    """The shipped model that judges unless another is given."""
+
+    def judged(self, judge: Any, real: Sequence[Example], generated: Sequence[Example]) -> dict[str, float]:
+        """Figures of generated media, each with the text and label it was made for; `judge` is the model's codec."""
+        ...
+
+
 class Modality(Protocol):
     """One medium, as seen from above."""
 

@@ -82,6 +82,48 @@ def test_samples_are_compared_with_the_training_set_where_there_is_one(tiny_code
     assert 0 < report.floor["nearest_training_cd"] < report.generated["nearest_training_cd"]
 
 
+def sounds(folder: Path) -> tuple[str, ...]:
+    """A data set of sounds, all held out."""
+    folder.mkdir()
+    for i in range(8):
+        given("audio", seed=i).save(folder / f"{i}.wav")
+    rows = [f"{i}.wav,a dog barking,dog_bark,val" for i in range(8)]
+    (folder / "metadata.csv").write_text("\n".join(["file_name,text,label,split", *rows]))
+    return (str(folder),)
+
+
+def test_a_judge_says_how_many_samples_are_what_was_asked_for(tiny_codec: Path, tmp_path: Path) -> None:
+    report = evaluate(tiny_model("audio", tiny_codec), sounds(tmp_path / "data"), tmp_path / "out", steps=1)
+    assert 0 <= report.generated["class_accuracy"] <= 1
+    assert {"kad", "kad_ci95", "embedding_frechet"} <= report.floor.keys()
+    assert not report.left_out
+
+
+def test_without_a_judge_the_rest_is_measured_and_the_report_says_so(
+    tiny_codec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, data = tiny_model("audio", tiny_codec), sounds(tmp_path / "data")
+    monkeypatch.setattr(type(model.modality), "judge", "nobody")
+    report = evaluate(model, data, tmp_path / "out", steps=1)
+    assert "kad" not in report.generated
+    assert "mel_frechet" in report.generated
+    assert "left out: figures of a judge (nobody: no such model" in report.table()
+
+
+def test_a_judge_that_cannot_judge_is_refused_before_anything_is_made(tiny_codec: Path, tmp_path: Path) -> None:
+    data = sounds(tmp_path / "data")
+
+    def told(*_: int) -> None:
+        pytest.fail("a sample was made")
+
+    model = tiny_model("audio", tiny_codec)
+    for judge, fault in (("nobody", "no such model"), (str(tiny_codec), "the judge is no classifier")):
+        with pytest.raises((InputError, ModelError), match=fault):
+            evaluate(model, data, tmp_path / "out", judge=judge, progress=told, steps=1)
+    with pytest.raises(InputError, match="no figures that a judge finds"):
+        evaluate(tiny_model("points", tiny_codec), shapes(tmp_path / "shapes"), tmp_path / "out", judge="x", steps=1)
+
+
 def test_completions_that_cannot_be_measured_are_refused(tiny_codec: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="'complete'"):
         evaluate_completion(tiny_model("points", tiny_codec), "complet", ("synth",), tmp_path / "out")

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from multidiff.audio.codec import MelCodec
+from multidiff.audio.codec import MelCodec, MelModule
 from multidiff.audio.data import AudioData
 from multidiff.modality import Batch, Example
 
@@ -23,7 +23,7 @@ FILL, CONTINUE = 0.3, 0.2
 """Rates at which a training item has a hole to fill, or a beginning to continue; the rest is free generation."""
 
 
-def prepare(example: Example, data: AudioData, codec: MelCodec) -> dict[str, Tensor]:
+def prepare(example: Example, data: AudioData, codec: MelModule) -> dict[str, Tensor]:
     """The row of one clip of at most `data.seconds`, padded with silence to it."""
     wave = codec.wave(example.media)
     size = codec.samples(data.seconds)

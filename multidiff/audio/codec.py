@@ -47,6 +47,7 @@ class CodecSpec(Spec):
     """Mel configuration, autoencoder and vocoder."""
 
     weights: str | None = Field(None, description="model or run whose codec is loaded before training starts")
+    classes: tuple[str, ...] = Field((), description="labels to tell apart: then it is a tagger, not this codec")
     mel: MelSpec = MelSpec()
     channels: int = Field(16, gt=0, description="of the latent")
     compression: int = Field(4, gt=0, description="mel frames per latent frame, a power of 2")
@@ -113,8 +114,8 @@ class MelAutoencoder(nn.Module):
         self.latent_std.lerp_(deviation.to(self.latent_std), rate)
 
 
-class MelCodec(nn.Module):
-    """The `Codec` of audio; see the module's docstring.
+class MelModule(nn.Module):
+    """What works on the mel spectrogram of a spec.
 
     Refuses weights that were made with another mel configuration: it is kept as a buffer and compared on loading.
     """
@@ -125,9 +126,6 @@ class MelCodec(nn.Module):
         super().__init__()
         self.spec = spec
         self.log_mel = LogMel(**spec.mel.model_dump())
-        self.autoencoder = MelAutoencoder(spec.mel.n_mels, spec.channels, spec.compression, spec.width)
-        self.vocoder = Vocos(self.log_mel, spec.vocoder_width, spec.vocoder_depth)
-        self.griffin_lim = GriffinLim(self.log_mel)
         self.register_buffer("mel_config", torch.tensor(_numbers(spec.mel)))
         self.register_load_state_dict_pre_hook(_same_mel)
 
@@ -151,6 +149,16 @@ class MelCodec(nn.Module):
     def wave(self, audio: Audio) -> Tensor:
         """One channel at the codec's rate, (n,) float32 on the CPU."""
         return torch.from_numpy(audio.mono().resample(self.rate).samples[0])
+
+
+class MelCodec(MelModule):
+    """The `Codec` of audio; see the module's docstring."""
+
+    def __init__(self, spec: CodecSpec) -> None:
+        super().__init__(spec)
+        self.autoencoder = MelAutoencoder(spec.mel.n_mels, spec.channels, spec.compression, spec.width)
+        self.vocoder = Vocos(self.log_mel, spec.vocoder_width, spec.vocoder_depth)
+        self.griffin_lim = GriffinLim(self.log_mel)
 
     @torch.no_grad()
     def encode(self, media: Sequence[Audio]) -> Tensor:
@@ -179,9 +187,9 @@ def _numbers(mel: MelSpec) -> list[int]:
     return list(mel.model_dump().values())
 
 
-def _same_mel(codec: MelCodec, state: Mapping[str, Tensor], prefix: str, *_: Any) -> None:
+def _same_mel(module: MelModule, state: Mapping[str, Tensor], prefix: str, *_: Any) -> None:
     """Raises ModelError when weights were trained on another mel spectrogram than the codec computes."""
     theirs = state.get(prefix + "mel_config")
-    if theirs is not None and theirs.tolist() != _numbers(codec.spec.mel):
+    if theirs is not None and theirs.tolist() != _numbers(module.spec.mel):
         values = ", ".join(f"{k}={v}" for k, v in zip(MelSpec.model_fields, theirs.tolist(), strict=False))
         raise ModelError(f"codec weights were made for the mel spectrogram {values}; set codec.mel to these values")

@@ -1,4 +1,4 @@
-"""Completing a given sound: a hole to fill, or what comes after its end.
+"""Completing a given sound: a hole to fill, or what comes after its end or before its beginning.
 
 The given sound keeps its own rate, channels and level: `given` brings it into model space, and `merge` puts the
 generated part into a copy of it. Outside the gap and the short crossfades beside it no sample changes.
@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from pydantic import Field
+import torch.nn.functional as F
+from pydantic import Field, field_validator
 from torch import Tensor
 
-from multidiff.audio.codec import PEAK, MelCodec
-from multidiff.audio.media import Audio, usable
+from multidiff.audio.codec import FULL_SCALE, PEAK, MelCodec
+from multidiff.audio.media import SILENCE, Audio, usable
 from multidiff.errors import InputError
 from multidiff.modality import Given, Spec
 
@@ -31,17 +32,29 @@ class Fill(Spec):
 
 
 class Extend(Spec):
-    """Go on after the end."""
+    """Go on after the end, or begin before the beginning."""
 
-    seconds: float = Field(2.0, alias="extend", gt=0, description="seconds to append")
+    seconds: float = Field(2.0, alias="extend", description="seconds to append; negative: to put before it")
+
+    @field_validator("seconds")
+    @classmethod
+    def _not_nothing(cls, value: float) -> float:
+        if value == 0:
+            raise ValueError("0 s add nothing")
+        return value
 
 
 @dataclass(frozen=True)
 class Gap:
-    """Where the generated part goes, in samples of the given sound; `scale` is what brought it to `PEAK`."""
+    """Where the generated part goes, in samples of the whole that is `length` long and has the given sound at `offset`.
+
+    `scale` is what brings the given sound to `PEAK`.
+    """
 
     start: int
     stop: int
+    offset: int
+    length: int
     scale: float
 
 
@@ -50,23 +63,26 @@ def gap(audio: Audio, task: Fill | Extend) -> Gap:
     usable(audio, "the given sound")
     length, scale = audio.samples.shape[1], PEAK / audio.peak
     if isinstance(task, Extend):
-        return Gap(length, length + max(round(task.seconds * audio.rate), 1), scale)
+        new = max(round(abs(task.seconds) * audio.rate), 1)
+        start, offset = (length, 0) if task.seconds > 0 else (0, new)
+        return Gap(start, start + new, offset, length + new, scale)
     if not task.start < task.end <= audio.seconds + 0.5 / audio.rate:
         raise InputError(
             f"cannot fill from {task.start:g} to {task.end:g} s: the sound is {audio.seconds:.2f} s long; "
             "choose from < to within it"
         )
-    start, stop = round(task.start * audio.rate), round(task.end * audio.rate)
-    return Gap(start, max(stop, start + 1), scale)
+    start, stop = round(task.start * audio.rate), min(round(task.end * audio.rate), length)
+    return Gap(start, max(stop, start + 1), 0, length, scale)
 
 
 def given(audio: Audio, place: Gap, codec: MelCodec) -> Given:
     """The latents that lie wholly outside the gap and its crossfades."""
     ratio = codec.rate / audio.rate
-    total = round(max(audio.samples.shape[1], place.stop) * ratio)
+    total = round(place.length * ratio)
     margin = FADE * codec.rate
     start, stop = place.start * ratio - margin, place.stop * ratio + margin
-    log_mel = codec.log_mel(codec.wave(audio)[None].to(codec.log_mel.window.device)) + math.log(place.scale)
+    wave = F.pad(codec.wave(audio), (round(place.offset * ratio), 0))
+    log_mel = codec.log_mel(wave[None].to(codec.log_mel.window.device)) + math.log(place.scale)
     log_mel = bridged(log_mel, start, stop, total, codec)
     with torch.no_grad():
         x = codec.autoencoder.encode(log_mel)
@@ -96,19 +112,20 @@ def bridged(log_mel: Tensor, start: float, stop: float, total: int, codec: MelCo
 def merge(generated: Audio, audio: Audio, place: Gap) -> Audio:
     """A copy of `audio` with the generated sound in the gap, crossfaded over FADE seconds on each given side.
 
-    The generated sound holds the given one too; it is brought to the level at which the two are equally loud there.
+    The generated sound holds the given one too; it is brought to the level at which the two are equally loud there,
+    or less where it would be louder than full scale.
     """
-    length = max(audio.samples.shape[1], place.stop)
-    new = generated.resample(audio.rate).samples
-    new = np.pad(new, ((0, 0), (0, max(length - new.shape[1], 0))))
-    out = np.zeros((audio.channels, length), np.float32)
-    out[:, : audio.samples.shape[1]] = audio.samples
+    new = generated.resample(audio.rate).samples[:, : place.length]
+    new = np.pad(new, ((0, 0), (0, place.length - new.shape[1])))
+    out = np.zeros((audio.channels, place.length), np.float32)
+    out[:, place.offset :][:, : audio.samples.shape[1]] = audio.samples
     fade = round(FADE * audio.rate)
-    first, last = max(place.start - fade, 0), min(place.stop + fade, length)
-    is_given = np.arange(length) < audio.samples.shape[1]
+    first, last = max(place.start - fade, 0), min(place.stop + fade, place.length)
+    is_given = np.ones(place.length, bool)
     is_given[first:last] = False
     there, here = (np.sqrt(np.mean(x[:, is_given].mean(axis=0) ** 2)) if is_given.any() else 0.0 for x in (new, out))
     new = new * (here / there if here > 0 and there > 0 else 1 / place.scale)
+    new = new * min(1.0, FULL_SCALE / max(float(np.abs(new[:, first:last]).max()), SILENCE))
     # Squared sine ramps that sum to 1; 0 at the outermost sample, 1 throughout the gap.
     distance = np.maximum(place.start - np.arange(first, last), np.arange(first, last) - (place.stop - 1))
     weight = np.sin(0.5 * np.pi * (1 - np.clip(distance / (fade + 1), 0, 1))) ** 2

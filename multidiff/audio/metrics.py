@@ -2,13 +2,15 @@
 
 Between a sound and its reconstruction: log-spectral distance and the multi-resolution STFT distance.
 Between two sets of sounds: the Frechet distance on mel statistics, spectral centroids, the share of silent and
-of clipping sounds, and the distance to the nearest real clip. None of these is FAD: that name belongs to VGGish.
+of clipping sounds, and the distance to the nearest real or training clip. With a classifier trained by
+recipes/audio/classifier.yaml, the judge: the share of sounds of the class that was asked for, the Frechet and the
+kernel distance of its embeddings. None of these is FAD: that name belongs to VGGish.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 
 import numpy as np
 import torch
@@ -16,6 +18,9 @@ from torch import Tensor
 
 from multidiff.audio.features import LogMel
 from multidiff.audio.media import Audio
+from multidiff.audio.tagger import Tagger
+from multidiff.errors import InputError
+from multidiff.modality import Example
 
 RATE = 22050
 FLOOR = 1e-5
@@ -25,6 +30,8 @@ CLIPPED = 1e-3
 """Share of samples at or beyond full scale from which a sound counts as clipping."""
 RESOLUTIONS = ((1024, 256), (2048, 512), (512, 128))
 """(n_fft, hop) of the multi-resolution STFT distance."""
+NORMAL_95 = 1.96
+"""Standard errors on each side of an estimate that hold the truth in 95 of 100 cases."""
 
 
 def log_spectral_distance(real: Tensor, generated: Tensor, n_fft: int = 1024, hop: int = 256) -> Tensor:
@@ -88,6 +95,44 @@ def frechet_distance(real: np.ndarray, generated: np.ndarray) -> float:
     return float(((real.mean(axis=0) - generated.mean(axis=0)) ** 2).sum() + max(spread - 2 * cross, 0.0))
 
 
+def bandwidth(real: np.ndarray) -> float:
+    """The median distance between two of N rows (N, D), the width of the kernel in `kernel_distance`."""
+    distances = np.sqrt(_squared(real, real)[np.triu_indices(len(real), 1)])
+    return float(np.median(distances)) or 1.0
+
+
+def kernel_distance(real: np.ndarray, generated: np.ndarray, width: float) -> float:
+    """KAD of rows (N, D) and (M, D): 100 times the unbiased squared maximum mean discrepancy.
+
+    Chung et al. 2025 (2502.15602), with k(x, y) = exp(-|x - y|^2 / (2 width^2)); the estimate is equation 3 of Gretton
+    et al. 2012 (JMLR 13). Its mean is 0 between sets of one kind whatever their sizes, so it may be negative, and it is
+    where both hold each class equally often.
+    """
+
+    def kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return np.asarray(np.exp(-_squared(x, y) / (2 * width**2)))
+
+    def within(x: np.ndarray) -> float:
+        return float((kernel(x, x).sum() - len(x)) / (len(x) * (len(x) - 1)))
+
+    return 100 * (within(real) + within(generated) - 2 * float(kernel(real, generated).mean()))
+
+
+def half_interval(
+    statistic: Callable[[np.ndarray, np.ndarray], float], real: np.ndarray, generated: np.ndarray, groups: int = 20
+) -> float:
+    """Half the width of the 95 % interval of a statistic of two sets: the delete-a-group jackknife (Efron 1982).
+
+    Unlike the bootstrap it repeats no row, which a distance between sets would take for likeness.
+    """
+    variance = 0.0
+    for rows, value in ((real, lambda x: statistic(x, generated)), (generated, lambda x: statistic(real, x))):
+        parts = min(groups, len(rows))
+        without = [value(rows[np.arange(len(rows)) % parts != part]) for part in range(parts)]
+        variance += (parts - 1) * float(np.var(without))
+    return NORMAL_95 * float(np.sqrt(variance))
+
+
 def nearest(real: np.ndarray, generated: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """For each of M generated rows the distance to the nearest of N real rows (M,), and that row's index (M,).
 
@@ -108,6 +153,44 @@ def metrics(real: Sequence[Audio], generated: Sequence[Audio]) -> dict[str, floa
         "silence_rate": silence_rate(generated),
         "clipping_rate": clipping_rate(generated),
     }
+
+
+def judged(judge: Tagger, real: Sequence[Example], generated: Sequence[Example]) -> dict[str, float]:
+    """What the judge finds of generated sounds against real ones, at least three of each.
+
+    `ci95`: half the width of the 95 % interval. `class_accuracy` only where the labels are among the judge's classes.
+    Raises InputError for a judge that is no classifier.
+    """
+    if not isinstance(judge, Tagger):
+        raise InputError("the judge is no classifier; train one by recipes/audio/classifier.yaml")
+    rows = [
+        judge.encode([example.media for example in examples]).double().cpu().numpy() for examples in (real, generated)
+    ]
+    kernel = partial(kernel_distance, width=bandwidth(rows[0]))
+    figures = {
+        "embedding_frechet": frechet_distance(rows[0], rows[1]),
+        "embedding_frechet_ci95": half_interval(frechet_distance, rows[0], rows[1]),
+        "kad": kernel(rows[0], rows[1]),
+        "kad_ci95": half_interval(kernel, rows[0], rows[1]),
+    }
+    told = [
+        guess == example.label
+        for guess, example in zip(judge.guesses(rows[1]), generated, strict=True)
+        if example.label in judge.spec.classes
+    ]
+    return figures | ({"class_accuracy": float(np.mean(told))} if told else {})
+
+
+def memorisation(training: Sequence[Audio], sounds: Sequence[Audio]) -> dict[str, float]:
+    """The distance (`nearest`, of mel statistics) to the nearest training clip: its mean, and the smallest."""
+    distances, _ = nearest(mel_statistics(training), mel_statistics(sounds))
+    return {"nearest_training": float(distances.mean()), "nearest_training_min": float(distances.min())}
+
+
+def _squared(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Squared distances (N, M) of rows (N, D), (M, D)."""
+    squares = (x**2).sum(axis=1)[:, None] + (y**2).sum(axis=1) - 2 * x @ y.T
+    return np.asarray(squares.clip(min=0))
 
 
 @cache

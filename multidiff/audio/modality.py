@@ -12,12 +12,13 @@ from torch import Tensor, nn
 
 from multidiff.audio import batch as rows_to_batch
 from multidiff.audio import completion, data
-from multidiff.audio.codec import CodecSpec, MelCodec
+from multidiff.audio.codec import CodecSpec, MelCodec, MelModule
 from multidiff.audio.completion import Extend, Fill
 from multidiff.audio.data import AudioData
 from multidiff.audio.media import SILENCE, Audio, usable
 from multidiff.audio.network import LatentTransformer, NetworkSpec
-from multidiff.audio.objectives import AutoencoderObjective, VocoderObjective
+from multidiff.audio.objectives import AutoencoderObjective, TaggerObjective, VocoderObjective
+from multidiff.audio.tagger import Tagger
 from multidiff.errors import InputError
 from multidiff.modality import Batch, Example, Given, Objective, Spec
 
@@ -42,15 +43,17 @@ class AudioModality:
     options = AudioOptions
     tasks: Mapping[str, type[Spec]] = {"fill": Fill, "extend": Extend}
     time_axis = -1
+    judge = "classifier"
 
     def examples(self, data_spec: AudioData, split: str) -> Iterator[Example]:
         return data.examples(data_spec, split)
 
-    def prepare(self, example: Example, data_spec: AudioData, codec: MelCodec) -> dict[str, Tensor]:
-        return rows_to_batch.prepare(example, data_spec, codec)
+    def prepare(self, example: Example, data_spec: AudioData, codec: MelModule) -> dict[str, Tensor]:
+        row = rows_to_batch.prepare(example, data_spec, codec)
+        return row | {"label": codec.label(example)} if isinstance(codec, Tagger) else row
 
-    def codec(self, spec: CodecSpec) -> MelCodec:
-        return MelCodec(spec)
+    def codec(self, spec: CodecSpec) -> MelCodec | Tagger:
+        return Tagger(spec) if spec.classes else MelCodec(spec)
 
     def network(self, spec: NetworkSpec, codec: MelCodec) -> nn.Module:
         return LatentTransformer(codec.spec.channels, spec)
@@ -60,13 +63,15 @@ class AudioModality:
     ) -> Batch:
         return rows_to_batch.batch(rows, codec, generator)
 
-    def objectives(self, codec: MelCodec, data_spec: AudioData) -> Mapping[str, Objective]:
+    def objectives(self, codec: MelCodec | Tagger, data_spec: AudioData) -> Mapping[str, Objective]:
+        if isinstance(codec, Tagger):
+            return {"tagger": TaggerObjective(codec)}
         return {"vae": AutoencoderObjective(codec), "vocoder": VocoderObjective(codec)}
 
-    def event_shape(self, codec: MelCodec, options: AudioOptions) -> tuple[int, ...]:
+    def event_shape(self, codec: MelModule, options: AudioOptions) -> tuple[int, ...]:
         return codec.spec.channels, codec.length(codec.samples(options.seconds))
 
-    def extra_condition(self, codec: MelCodec, options: AudioOptions, count: int) -> dict[str, Tensor]:
+    def extra_condition(self, codec: MelModule, options: AudioOptions, count: int) -> dict[str, Tensor]:
         return {"seconds": torch.tensor([[0.0, options.seconds]]).expand(count, 2)}
 
     def clamp(self, x0: Tensor) -> Tensor:
@@ -76,7 +81,7 @@ class AudioModality:
         self, audio: Audio, task: str, task_options: Fill | Extend, codec: MelCodec, options: AudioOptions
     ) -> tuple[Given, AudioOptions]:
         place = completion.gap(audio, task_options)
-        options = self._lasting(max(audio.samples.shape[1], place.stop) / audio.rate, options)
+        options = self._lasting(place.length / audio.rate, options)
         return replace(
             completion.given(audio, place, codec), condition=self.extra_condition(codec, options, 1)
         ), options
@@ -84,7 +89,7 @@ class AudioModality:
     def merge(self, generated: Audio, audio: Audio, given: Given) -> Audio:
         return completion.merge(generated, audio, given.context)
 
-    def restore(self, edited: Audio, audio: Audio, codec: MelCodec) -> Audio:
+    def restore(self, edited: Audio, audio: Audio, codec: MelModule) -> Audio:
         """At the given sound's rate, peak and number of channels (each the same)."""
         samples = edited.resample(audio.rate).samples
         level = audio.peak / max(float(abs(samples).max()), SILENCE)
@@ -104,6 +109,16 @@ class AudioModality:
         from multidiff.audio.metrics import metrics
 
         return metrics(real, generated)
+
+    def judged(self, judge: Tagger, real: Sequence[Example], generated: Sequence[Example]) -> dict[str, float]:
+        from multidiff.audio.metrics import judged
+
+        return judged(judge, real, generated)
+
+    def memorisation(self, training: Sequence[Audio], media: Sequence[Audio]) -> dict[str, float]:
+        from multidiff.audio.metrics import memorisation
+
+        return memorisation(training, media)
 
     def plot(self, audio: Audio, path: str | Path, title: str = "", given: Audio | None = None) -> Path:
         from multidiff.audio.plot import plot

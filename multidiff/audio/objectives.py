@@ -1,4 +1,4 @@
-"""What trains the codec: its autoencoder (`vae`) and its vocoder (`vocoder`)."""
+"""What trains the codec: its autoencoder (`vae`) and its vocoder (`vocoder`), or a classifier (`tagger`)."""
 
 from __future__ import annotations
 
@@ -6,17 +6,23 @@ import math
 from collections.abc import Iterator, Mapping
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from multidiff.audio.batch import crop, uniform
 from multidiff.audio.codec import MelCodec
-from multidiff.audio.vocoder import SpectralLoss
+from multidiff.audio.tagger import Tagger
+from multidiff.audio.vocoder import MEL_MEAN, SpectralLoss
 
 VAE_FRAMES, VOCODER_FRAMES = 192, 64
 """Mel frames of a training crop."""
 
 QUIETEST = 0.1
 """Crops are turned down by a random factor between 1 and this: given recordings come at every level."""
+
+SHORTEST, MASKED, MIXED = 0.1, 0.15, 0.4
+"""Of the tagger's training: the shortest crop as a share of the clip, the largest share of frames and of bins that a
+mask hides, and the largest share of a second sound."""
 
 
 class AutoencoderObjective:
@@ -96,3 +102,45 @@ class VocoderObjective:
             log_mel = self.codec.log_mel(wave)
             restored = self.codec.vocoder(log_mel)[:, : wave.shape[-1]]
             return self.spectral(restored, wave), (self.codec.log_mel(restored) - log_mel).abs().mean()
+
+
+class TaggerObjective:
+    """Cross-entropy of the labels of crops of one random length, changed as follows.
+
+    Turned down; one band of frames and one of bins hidden (SpecAugment: Park et al. 2019, 1904.08779, section 2); a
+    share of another sound mixed in, with its label (mixup: Zhang et al. 2018, 1710.09412, equation 1).
+    """
+
+    def __init__(self, tagger: Tagger) -> None:
+        self.tagger = tagger
+        self.groups: Mapping[str, nn.Module] = {"tagger": tagger}
+
+    def losses(self, rows: dict[str, Tensor], generator: torch.Generator) -> Iterator[tuple[str, Tensor]]:
+        log_mel, label, floor = rows["mel"].float(), rows["label"], math.log(self.tagger.log_mel.floor)
+        count, _, frames = log_mel.shape
+        size = round(frames * (SHORTEST + (1 - SHORTEST) * float(uniform(1, generator))))
+        sounding = rows["samples"].cpu() // self.tagger.spec.mel.hop
+        start = (uniform(count, generator) * ((sounding - size).clamp(min=0) + 1)).long()
+        gain = math.log(QUIETEST) * uniform(count, generator)[:, None, None].to(log_mel)
+        sound = (crop(log_mel, start, size, floor) + gain).clamp(min=floor)
+        share = MIXED * uniform(count, generator).to(log_mel)
+        mixed = torch.lerp(sound, sound.roll(1, 0), share[:, None, None])
+        hidden = band(count, size, generator)[:, None] | band(count, log_mel.shape[1], generator)[:, :, None]
+        logits = self.tagger(mixed.masked_fill(hidden.to(mixed.device), MEL_MEAN))
+        own, other = (F.cross_entropy(logits, each, reduction="none") for each in (label, label.roll(1)))
+        yield "tagger", torch.lerp(own, other, share).mean()
+
+    @torch.no_grad()
+    def validate(self, rows: dict[str, Tensor], generator: torch.Generator) -> dict[str, float]:
+        """The loss on whole clips, and the share of them told right."""
+        logits, label = self.tagger(rows["mel"].float()), rows["label"]
+        accuracy = (logits.argmax(dim=1) == label).float().mean()
+        return {"loss": float(F.cross_entropy(logits, label)), "accuracy": float(accuracy)}
+
+
+def band(count: int, size: int, generator: torch.Generator) -> Tensor:
+    """(count, size) bool: a run of up to MASKED of the size, anywhere."""
+    width = MASKED * size * uniform(count, generator)
+    start = ((size - width) * uniform(count, generator)).floor()
+    index = torch.arange(size)
+    return (index >= start[:, None]) & (index < (start + width)[:, None])

@@ -71,10 +71,14 @@ def _envelope(audio: Audio, columns: int = 1200) -> tuple[np.ndarray, np.ndarray
 
 
 def _kept(audio: Audio, given: Audio) -> np.ndarray:
-    """Which samples (T,) are those of `given`."""
-    both = min(audio.samples.shape[1], given.samples.shape[1])
-    equal = (audio.samples[:, :both] == given.samples[:, :both]).all(axis=0)
-    return np.pad(equal, (0, audio.samples.shape[1] - both))
+    """Which samples (T,) are those of `given`, which begins with the sound or ends with it."""
+    total, own = audio.samples.shape[1], given.samples.shape[1]
+    kept = []
+    for offset in (0, max(total - own, 0)):
+        part = audio.samples[:, offset : offset + own]
+        equal = (part == given.samples[:, : part.shape[1]]).all(axis=0)
+        kept.append(np.pad(equal, (offset, total - offset - len(equal))))
+    return max(kept, key=np.sum)
 
 
 def _levels(audio: Audio) -> tuple[np.ndarray, np.ndarray]:

@@ -12,6 +12,7 @@ import click
 @click.option("-n", "--count", type=click.IntRange(4), default=32, show_default=True, help="Files to measure with.")
 @click.option("--hypotheses", type=click.IntRange(1), default=4, show_default=True, help="Completions of each part.")
 @click.option("--captions/--no-captions", default=None, help="Tell the captions; by default only without --task.")
+@click.option("--judge", default="", help="[audio] A trained classifier; by default the shipped one.")
 @click.option("--split", default="val", show_default=True, help="Which of the files: val or test.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--steps", type=click.IntRange(1), help="Sampling steps.")
@@ -25,6 +26,7 @@ def command(
     count: int,
     hypotheses: int,
     captions: bool | None,
+    judge: str,
     split: str,
     seed: int,
     steps: int | None,
@@ -50,7 +52,7 @@ def command(
     report: evaluate.Report | evaluate.CompletionReport
     with progress_bar(f"eval {loaded.name}", 1) as progress:
         if task is None:
-            report = evaluate.evaluate(loaded, roots, out, count, split, seed, told, progress, **values)
+            report = evaluate.evaluate(loaded, roots, out, count, split, seed, told, judge, progress, **values)
         else:
             report = evaluate.evaluate_completion(
                 loaded, task, roots, out, count, hypotheses, split, seed, told, progress, **values

@@ -91,3 +91,44 @@ def test_sets_of_other_rates_channels_and_lengths_can_be_compared() -> None:
     made = [Audio(np.tile(audio.resample(16000).samples[:, :9000], (2, 1)), 16000) for audio in OTHER[:5]]
     values = metrics.metrics(REAL, made)
     assert all(np.isfinite(value) for value in values.values())
+
+
+def test_the_kernel_distance_has_no_bias_of_size() -> None:
+    """Between sets of one kind its mean is 0 at every size; the Frechet distance grows as sets shrink."""
+    rng = np.random.default_rng(0)
+    for size in (8, 60):
+        pairs = [(rng.standard_normal((size, 16)), rng.standard_normal((size, 16))) for _ in range(200)]
+        kernel = [metrics.kernel_distance(a, b, width=5.0) for a, b in pairs]
+        assert np.mean(kernel) == pytest.approx(0, abs=3 * np.std(kernel) / np.sqrt(200))
+    few, many = (
+        np.mean([metrics.frechet_distance(*rng.standard_normal((2, size, 16))) for _ in range(20)]) for size in (8, 60)
+    )
+    assert few > 2 * many
+
+
+def test_the_kernel_distance_of_known_gaussians() -> None:
+    """For N(0, 1) and N(m, 1), E k(x, y) = w / sqrt(w^2 + 2) exp(-m^2 / (2 (w^2 + 2)))."""
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((2000, 1)), 1.5 + rng.standard_normal((2000, 1))
+    near = 1 / np.sqrt(3)
+    expected = 100 * 2 * near * (1 - np.exp(-(1.5**2) / 6))
+    assert metrics.kernel_distance(a, b, width=1.0) == pytest.approx(expected, rel=0.05)
+
+
+def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
+    rng = np.random.default_rng(0)
+
+    def difference(a: np.ndarray, b: np.ndarray) -> float:
+        return float(a.mean() - b.mean())
+
+    held = 0
+    for _ in range(200):
+        a, b = rng.standard_normal((30, 1)), 1 + 2 * rng.standard_normal((50, 1))
+        held += abs(difference(a, b) + 1) < metrics.half_interval(difference, a, b)
+    assert 0.9 < held / 200 < 0.99
+
+
+def test_memorised_clips_are_nearer_to_the_training_clips_than_others() -> None:
+    copies, others = metrics.memorisation(REAL, REAL[:4]), metrics.memorisation(REAL, OTHER)
+    assert copies["nearest_training"] == pytest.approx(0, abs=1e-6)
+    assert others["nearest_training"] > others["nearest_training_min"] > 0.005

@@ -4,6 +4,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
 from multidiff.audio.batch import known_frames
 from multidiff.audio.codec import CodecSpec, MelCodec
@@ -166,3 +167,30 @@ def test_the_filled_part_is_as_loud_as_the_given_one(codec):
     given, _ = AUDIO.given(audio, "fill", task, codec, AUDIO.options())
     quiet = Audio(0.25 * audio.samples, audio.rate)
     np.testing.assert_allclose(AUDIO.merge(quiet, audio, given).samples, audio.samples, atol=1e-4)
+
+
+def test_a_sound_extended_backwards_ends_with_the_given_one(codec):
+    audio = noise(1.0, rate=16000)
+    given, options = AUDIO.given(audio, "extend", EXTEND(seconds=-0.5), codec, AUDIO.options())
+    assert options.seconds == 1.5
+    assert not given.mask[..., : codec.length(round(0.5 * codec.rate))].any()
+    assert given.mask[..., codec.length(round(0.55 * codec.rate)) : -1].all()
+    merged = AUDIO.merge(noise(1.5), audio, given)
+    assert merged.samples.shape == (1, 24000)
+    assert np.array_equal(merged.samples[:, 8320:], audio.samples[:, 320:])
+    assert np.abs(merged.samples[:, :8000]).mean() > 0
+
+
+def test_extending_by_nothing_is_refused():
+    with pytest.raises(ValidationError, match="0 s add nothing"):
+        EXTEND(seconds=0)
+
+
+def test_the_generated_part_is_turned_down_before_it_clips(codec):
+    audio = noise(1.0)
+    given, _ = AUDIO.given(audio, "fill", FILL(**{"from": 0.4, "to": 0.6}), codec, AUDIO.options())
+    wild = Audio(audio.samples.copy(), audio.rate)
+    wild.samples[:, 9000:13000] *= 100
+    merged = AUDIO.merge(wild, audio, given)
+    assert merged.peak < 0.981
+    assert np.array_equal(merged.samples[:, :8000], audio.samples[:, :8000])

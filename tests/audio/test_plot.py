@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from multidiff.audio.media import Audio
-from multidiff.audio.plot import plot
+from multidiff.audio.plot import _kept, plot
 
 
 def noise(rate: int, seconds: float, channels: int = 1) -> Audio:
@@ -33,3 +33,13 @@ def test_different_sounds_look_different_and_the_same_sound_the_same(tmp_path: P
     )
     assert first == again
     assert first != other
+
+
+def test_what_was_given_stands_at_the_beginning_or_at_the_end() -> None:
+    rng = np.random.default_rng(0)
+    given, new = rng.standard_normal((2, 1, 100))
+    for samples, kept in (([given, new], slice(0, 100)), ([new, given], slice(100, 200))):
+        expected = np.zeros(200, bool)
+        expected[kept] = True
+        whole = Audio(np.concatenate(samples, axis=1), 8000)
+        np.testing.assert_array_equal(_kept(whole, Audio(given, 8000)), expected)

@@ -1,0 +1,72 @@
+"""Which of some labels a sound has, and an embedding of it for the metrics.
+
+A convolutional network on the log-mel spectrogram in the manner of PANNs (Kong et al. 2020, 1912.10211, section II):
+blocks that halve time and frequency, the mean over frequency, and the mean plus the maximum over time, so that sounds
+may be of any length. At width 112 it has 76 k parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from multidiff.audio.codec import CodecSpec, MelModule
+from multidiff.audio.media import Audio
+from multidiff.audio.vocoder import MEL_MEAN, MEL_STD
+from multidiff.errors import MediaError, ModelError
+from multidiff.modality import Example
+
+BLOCKS = 4
+
+
+class Tagger(MelModule):
+    """The codec of a recipe with `codec.classes`: it encodes sounds into embeddings (N, width), and decodes nothing."""
+
+    def __init__(self, spec: CodecSpec) -> None:
+        super().__init__(spec)
+        widths = [1, *(max(spec.width >> (BLOCKS - 1 - i), 1) for i in range(BLOCKS))]
+        blocks: list[nn.Module] = []
+        for before, after in pairwise(widths):
+            conv = nn.Conv2d(before, after, 3, padding=1, bias=False)
+            blocks += [conv, nn.BatchNorm2d(after), nn.ReLU(), nn.AvgPool2d(2, ceil_mode=True)]
+        self.blocks = nn.Sequential(*blocks)
+        self.head = nn.Sequential(nn.Dropout(0.3), nn.Linear(spec.width, len(spec.classes)))
+
+    def embed(self, log_mel: Tensor) -> Tensor:
+        """(B, M, F) -> (B, width)."""
+        over_time = self.blocks(((log_mel - MEL_MEAN) / MEL_STD)[:, None]).mean(dim=2)
+        pooled: Tensor = over_time.mean(dim=2) + over_time.amax(dim=2)
+        return pooled
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        """(B, M, F) -> logits (B, K) of `spec.classes`."""
+        logits: Tensor = self.head(self.embed(log_mel))
+        return logits
+
+    @torch.no_grad()
+    def encode(self, media: Sequence[Audio]) -> Tensor:
+        """Embeddings (N, width), each of a sound at its own length and level."""
+        device = self.log_mel.window.device
+        return torch.cat([self.embed(self.log_mel(self.wave(audio)[None].to(device))) for audio in media])
+
+    def decode(self, x: Tensor, options: Any) -> list[Audio]:
+        """Raises ModelError."""
+        raise ModelError("a model with codec.classes tells sounds apart; it cannot make any")
+
+    @torch.no_grad()
+    def guesses(self, embeddings: np.ndarray) -> list[str]:
+        """The likeliest label of each row of (N, width)."""
+        rows = torch.from_numpy(embeddings).to(self.log_mel.window)
+        return [self.spec.classes[index] for index in self.head(rows).argmax(dim=1).tolist()]
+
+    def label(self, example: Example) -> Tensor:
+        """The index () of an example's label. Raises MediaError where it is none of the classes."""
+        if example.label not in self.spec.classes:
+            known = ", ".join(self.spec.classes)
+            raise MediaError(f"{example.source}: label '{example.label}' is none of codec.classes ({known}); add it")
+        return torch.tensor(self.spec.classes.index(example.label))
