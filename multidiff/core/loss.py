@@ -173,14 +173,11 @@ class DiffusionLoss:
         prediction, v = denoiser.outputs(x_t, t, condition)
         log_snr, factor = schedule.log_snr(t), parameterization.factor(schedule, t)
         scale = expand(self.weighting(log_snr, factor) / factor, x0)
-        counts = torch.ones_like(x0) if weight is None else weight.to(x0).expand_as(x0)
-        if condition and "mask" in condition:
-            counts = counts * (1 - condition["mask"].to(x0))
-        error = scale * self._square(prediction - target)
+        error = scale * self.square(prediction - target)
         if isinstance(self.weighting, Hybrid):
             estimate = Estimate(denoiser.x0(x_t, prediction, t, condition), v)
             error = error + self.weighting.bound(denoiser, x0, t, estimate)
-        loss = (counts * error).flatten(1).sum(1) / counts.flatten(1).sum(1).clamp(min=torch.finfo(x0.dtype).tiny)
+        loss = counted(error, condition, weight)
         if isinstance(self.times, ImportanceTimes):
             corrected = loss * self.times.correction(t).to(loss)
             self.times.update(t, loss)
@@ -189,10 +186,19 @@ class DiffusionLoss:
             loss = loss + self.weighting.log_variance(log_snr).to(loss)
         return loss, log_snr
 
-    def _square(self, error: Tensor) -> Tensor:
+    def square(self, error: Tensor) -> Tensor:
+        """Of each element's error, less of large ones with huber."""
         if not self.huber:
             return error**2
         return 2 * self.huber**2 * (torch.sqrt(1 + (error / self.huber) ** 2) - 1)
+
+
+def counted(error: Tensor, condition: Condition, weight: Tensor | None) -> Tensor:
+    """The mean (B,) over the elements of an error (B, *event) that count: those not known, weighted; 0 without any."""
+    counts = torch.ones_like(error) if weight is None else weight.to(error).expand_as(error)
+    if condition and "mask" in condition:
+        counts = counts * (1 - condition["mask"].to(error))
+    return (counts * error).flatten(1).sum(1) / counts.flatten(1).sum(1).clamp(min=torch.finfo(error.dtype).tiny)
 
 
 def by_log_snr(loss: Tensor, log_snr: Tensor, edges: Sequence[float]) -> tuple[Tensor, Tensor]:

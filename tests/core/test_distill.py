@@ -23,6 +23,7 @@ from multidiff.core import (
     sample,
     stratified,
 )
+from multidiff.core.distill import Examples
 from tests.core.exact import CheapNoise, ExactNetwork, mixture, schedule
 from tests.core.laws import drawn, energy_distance
 
@@ -91,7 +92,7 @@ def trained(method, steps, rate=1e-2, student_steps=4):
     def losses(step, x0, draw, u):
         student, critic = roles["network"], roles.get("critic")
         lesson = Lesson(student, FLOAT32, PLAIN, grid, student_steps, critic, step / steps)
-        return method.losses(lesson, x0, draw, u)
+        return method.losses(lesson, Examples(x0, draw, u))
 
     optimised(nets, losses, steps, rate)
     return roles["network"]
@@ -150,13 +151,16 @@ def exact_student():
     return NetworkDenoiser(ExactNetwork(TEACHER, parameterization), FLOW, parameterization)
 
 
-def losses_of(name, options=None, student=None, teacher=TEACHER, critic=None, steps=4, condition=None, weight=None):
+def losses_of(
+    name, options=None, student=None, teacher=TEACHER, critic=None, steps=4, condition=None, weight=None, loss=PLAIN
+):
     """(group, loss (64,)) of one step."""
     noise, count = CheapNoise((64, 2)), iter(range(100))
-    lesson = Lesson(student or exact_student(), teacher, PLAIN, grid, steps, critic)
+    lesson = Lesson(student or exact_student(), teacher, loss, grid, steps, critic)
     u = torch.arange(64, dtype=torch.float64) / 64
     method = make(DISTILLATIONS, name, options)
-    return list(method.losses(lesson, drawn(TEACHER, 64), lambda stream=0: noise(next(count)), u, condition, weight))
+    draw = lambda stream=0: noise(next(count))
+    return list(method.losses(lesson, Examples(drawn(TEACHER, 64), draw, u, condition, weight)))
 
 
 def test_the_progressive_target_of_one_substep_is_the_teachers_own_estimate():
@@ -191,6 +195,15 @@ def test_known_elements_and_weightless_ones_are_left_out():
     for name in DISTILLATIONS:
         for _, loss in losses_of(name, condition=condition, weight=weight, critic=exact_student()):
             assert float(loss.abs().max()) == 0, name
+
+
+@pytest.mark.parametrize("name", ["progressive", "consistency", "lcm", "consistency-training", "reflow"])
+def test_outliers_move_a_student_less_by_a_huber_loss(name):
+    """Every prediction is off by 1000: the square is huge, with huber it is a line."""
+    student = NetworkDenoiser(lambda x, log_snr, c: x + 1000.0, FLOW, make(PARAMETERIZATIONS, "flow"))
+    huber = DiffusionLoss(PLAIN.weighting, PLAIN.times, huber=0.1)
+    (_, square), (_, line) = (losses_of(name, student=student, loss=loss)[0] for loss in (PLAIN, huber))
+    torch.testing.assert_close(line, 2 * 0.1 * square.sqrt(), rtol=0.05, atol=0)
 
 
 def test_levels_of_consistency_training_double_until_the_last():

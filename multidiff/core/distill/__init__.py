@@ -7,8 +7,8 @@
     reflow                straight paths, from the teacher's own pairs
     dmd                   the teacher's law, by the difference of two scores
 
-Each is called with a `Lesson`, who learns from whom, and yields its losses, so that one training loop runs all. The
-teacher may carry guidance, which the student then needs no longer.
+Each is called with a `Lesson`, who learns from whom, and `Examples`, and yields its losses, so that one training loop
+runs all. The teacher may carry guidance, which the student then needs no longer.
 
 Measured on a mixture in the plane with an exact teacher, straight paths, 600 steps of training (dmd: 600 with two of
 the critic each), as the energy distance to exact samples; 0.001 is the resolution:
@@ -23,7 +23,7 @@ the critic each), as the energy distance to exact samples; 0.001 is the resoluti
 """
 
 from multidiff.core.distill.consistency import Consistency, ConsistencyTraining, latent_consistency
-from multidiff.core.distill.lesson import Distillation, Lesson
+from multidiff.core.distill.lesson import Distillation, Examples, Lesson
 from multidiff.core.distill.matching import DistributionMatching
 from multidiff.core.distill.progressive import Progressive
 from multidiff.core.distill.reflow import Reflow
@@ -44,6 +44,7 @@ __all__ = [
     "ConsistencyTraining",
     "Distillation",
     "DistributionMatching",
+    "Examples",
     "Lesson",
     "Progressive",
     "Reflow",

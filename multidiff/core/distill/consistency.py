@@ -10,7 +10,9 @@ of the prediction): an error made where there is little noise is handed on to al
 hides it. On the plane that takes the energy distance to the data from 0.18 to below 0.01 without a teacher.
 
 LCM (Luo et al. 2023, 2310.04378) is consistency distillation of the guided teacher, with its guidance folded into the
-student and a DDIM step over many of the teacher's levels at once (its k = 20 of 1000: `levels` = 50).
+student and a DDIM step over many of the teacher's levels at once (its k = 20 of 1000: `levels` = 50). The paper draws
+the scale anew for each sample and tells it to the student (algorithm 1); here the teacher's one scale is folded in, as
+by every method, so that the student is a network like any other, and has no scale to choose.
 """
 
 from __future__ import annotations
@@ -24,8 +26,7 @@ import torch
 from torch import Tensor
 
 from multidiff.core.denoiser import Condition, NetworkDenoiser
-from multidiff.core.distill.lesson import Lesson, check_count, distance, follow, neighbours
-from multidiff.core.samplers.step import Draw
+from multidiff.core.distill.lesson import Examples, Lesson, check_count, distance, follow, neighbours
 from multidiff.core.schedule import expand
 
 
@@ -44,21 +45,13 @@ class Consistency:
         if self.levels < 0:
             raise ValueError(f"levels {self.levels} must not be negative")
 
-    def losses(
-        self,
-        lesson: Lesson,
-        x0: Tensor,
-        draw: Draw,
-        u: Tensor,
-        condition: Condition = None,
-        weight: Tensor | None = None,
-    ) -> Iterator[tuple[str, Tensor]]:
-        t, s = neighbours(lesson.grid(self.levels or lesson.steps), u)
-        x_t = lesson.student.schedule.diffuse(x0, draw(), t)
+    def losses(self, lesson: Lesson, given: Examples) -> Iterator[tuple[str, Tensor]]:
+        t, s = neighbours(lesson.grid(self.levels or lesson.steps), given.u)
+        x_t = lesson.student.schedule.diffuse(given.x0, given.draw(), t)
         with torch.no_grad():
-            x_s = follow(lesson.teacher, x_t, t, s, condition, self.substeps)
-        target = _target(lesson.student, x_s, s, t, condition)
-        yield "network", distance(lesson, x_t, t, target, condition, weight)
+            x_s = follow(lesson.teacher, x_t, t, s, given.condition, self.substeps)
+        target = _target(lesson.student, x_s, s, t, given.condition)
+        yield "network", distance(lesson, x_t, t, target, given)
 
 
 def latent_consistency(levels: int = 50) -> Consistency:
@@ -88,20 +81,12 @@ class ConsistencyTraining:
         doublings = math.floor(progress * (math.log2(self.last / self.first) + 1))
         return min(self.first * 2**doublings, self.last)
 
-    def losses(
-        self,
-        lesson: Lesson,
-        x0: Tensor,
-        draw: Draw,
-        u: Tensor,
-        condition: Condition = None,
-        weight: Tensor | None = None,
-    ) -> Iterator[tuple[str, Tensor]]:
-        schedule, noise = lesson.student.schedule, draw()
-        t, s = neighbours(lesson.grid(self.levels(lesson.progress)), u)
-        x_t, x_s = schedule.diffuse(x0, noise, t), schedule.diffuse(x0, noise, s)
-        target = _target(lesson.student, x_s, s, t, condition)
-        yield "network", distance(lesson, x_t, t, target, condition, weight)
+    def losses(self, lesson: Lesson, given: Examples) -> Iterator[tuple[str, Tensor]]:
+        schedule, noise = lesson.student.schedule, given.draw()
+        t, s = neighbours(lesson.grid(self.levels(lesson.progress)), given.u)
+        x_t, x_s = schedule.diffuse(given.x0, noise, t), schedule.diffuse(given.x0, noise, s)
+        target = _target(lesson.student, x_s, s, t, given.condition)
+        yield "network", distance(lesson, x_t, t, target, given)
 
 
 @torch.no_grad()

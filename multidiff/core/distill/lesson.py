@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
-import torch
 from torch import Tensor
 
 from multidiff.core.denoiser import Condition, Denoiser, NetworkDenoiser
-from multidiff.core.loss import DiffusionLoss
+from multidiff.core.loss import DiffusionLoss, counted
 from multidiff.core.samplers.multistep import DPMSolver
 from multidiff.core.samplers.step import Draw, Sampler, State, Transition
 from multidiff.core.schedule import expand
@@ -34,12 +33,20 @@ class Lesson:
     progress: float = 0.0
 
 
-class Distillation(Protocol):
-    """A method: `losses` yields (group, loss (B,)) as often as a training step has updates; the student is "network".
+@dataclass(frozen=True)
+class Examples:
+    """What a step of training is given: x0 (B, *event); `draw`, new standard normal noise like it at each call; u (B,)
+    uniform in [0, 1), for example from `stratified`; `condition` and `weight` as `DiffusionLoss` takes them."""
 
-    x0 (B, *event); `draw` gives new standard normal noise like it at each call; u (B,) uniform in [0, 1), for example
-    from `stratified`; `condition` and `weight` as `DiffusionLoss` takes them.
-    """
+    x0: Tensor
+    draw: Draw
+    u: Tensor
+    condition: Condition = None
+    weight: Tensor | None = None
+
+
+class Distillation(Protocol):
+    """A method: `losses` yields (group, loss (B,)) for each update of a training step; the student is "network"."""
 
     sampler: ClassVar[str]
     """The name in SAMPLERS of the sampler that the student is for."""
@@ -48,15 +55,7 @@ class Distillation(Protocol):
     critic: ClassVar[bool]
     """Whether a second network, the group "critic", is trained beside the student."""
 
-    def losses(
-        self,
-        lesson: Lesson,
-        x0: Tensor,
-        draw: Draw,
-        u: Tensor,
-        condition: Condition = None,
-        weight: Tensor | None = None,
-    ) -> Iterator[tuple[str, Tensor]]: ...
+    def losses(self, lesson: Lesson, given: Examples) -> Iterator[tuple[str, Tensor]]: ...
 
 
 def neighbours(times: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
@@ -66,23 +65,13 @@ def neighbours(times: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
     return grid[i], grid[i + 1]
 
 
-def counted(square: Tensor, condition: Condition, weight: Tensor | None) -> Tensor:
-    """The mean (B,) of the squared errors that count: those not known, weighted. See `DiffusionLoss`."""
-    counts = torch.ones_like(square) if weight is None else weight.to(square).expand_as(square)
-    if condition and "mask" in condition:
-        counts = counts * (1 - condition["mask"].to(square))
-    total = counts.flatten(1).sum(1).clamp(min=torch.finfo(square.dtype).tiny)
-    return (counts * square).flatten(1).sum(1) / total
-
-
-def distance(
-    lesson: Lesson, x_t: Tensor, t: Tensor, target: Tensor, condition: Condition, weight: Tensor | None
-) -> Tensor:
-    """w(lambda) |x0_hat(x_t, t) - target|^2 (B,), with the weighting of the lesson's loss."""
+def distance(lesson: Lesson, x_t: Tensor, t: Tensor, target: Tensor, given: Examples) -> Tensor:
+    """w(lambda) |x0_hat(x_t, t) - target|^2 (B,), by the lesson's loss: as an error of the student's prediction."""
     student = lesson.student
     factor = student.parameterization.factor(student.schedule, t)
-    scale = lesson.loss.weighting(student.schedule.log_snr(t), factor)
-    return counted(expand(scale, x_t) * (student(x_t, t, condition).x0 - target) ** 2, condition, weight)
+    scale = lesson.loss.weighting(student.schedule.log_snr(t), factor) / factor
+    error = expand(factor.sqrt(), x_t) * (student(x_t, t, given.condition).x0 - target)
+    return counted(expand(scale, x_t) * lesson.loss.square(error), given.condition, given.weight)
 
 
 def follow(teacher: Denoiser, x: Tensor, t: Tensor, s: Tensor, condition: Condition, substeps: int) -> Tensor:

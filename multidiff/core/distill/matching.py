@@ -21,9 +21,10 @@ import torch
 from torch import Tensor
 
 from multidiff.core.denoiser import Condition, Denoiser
-from multidiff.core.distill.lesson import Lesson, check_count, counted
+from multidiff.core.distill.lesson import Examples, Lesson, check_count
+from multidiff.core.loss import counted
 from multidiff.core.samplers.consistency import Consistency
-from multidiff.core.samplers.step import Draw, State
+from multidiff.core.samplers.step import State
 from multidiff.core.schedule import expand
 
 FIRST, LAST = 0.02, 0.98
@@ -43,37 +44,29 @@ class DistributionMatching:
     def __post_init__(self) -> None:
         check_count("critic_steps", self.critic_steps)
 
-    def losses(
-        self,
-        lesson: Lesson,
-        x0: Tensor,
-        draw: Draw,
-        u: Tensor,
-        condition: Condition = None,
-        weight: Tensor | None = None,
-    ) -> Iterator[tuple[str, Tensor]]:
-        critic = lesson.critic
+    def losses(self, lesson: Lesson, given: Examples) -> Iterator[tuple[str, Tensor]]:
+        critic, u = lesson.critic, given.u
         if critic is None:
             raise ValueError("distribution matching needs a critic, a network of the student's shape")
         for _ in range(self.critic_steps):
             with torch.no_grad():
-                made = _made(lesson, draw, u, condition)
-            yield "critic", lesson.loss(critic, made, draw(), u, condition, weight)[0]
+                made = _made(lesson, given, u)
+            yield "critic", lesson.loss(critic, made, given.draw(), u, given.condition, given.weight)[0]
             u = (u + GOLDEN) % 1  # other steps and levels for the next update
-        made = _made(lesson, draw, u, condition)
-        gradient = _gradient(lesson.teacher, critic, made.detach(), draw(), u, condition)
-        yield "network", counted((made - (made.detach() - gradient)) ** 2, condition, weight) / 2
+        made = _made(lesson, given, u)
+        gradient = _gradient(lesson.teacher, critic, made.detach(), given.draw(), u, given.condition)
+        yield "network", counted((made - (made.detach() - gradient)) ** 2, given.condition, given.weight) / 2
 
 
-def _made(lesson: Lesson, draw: Draw, u: Tensor, condition: Condition) -> Tensor:
+def _made(lesson: Lesson, given: Examples, u: Tensor) -> Tensor:
     """The student's estimates of x0 at one step of its own sampling, the same for the batch, drawn by u."""
     student, times = lesson.student, lesson.grid(lesson.steps).to(u.device)
-    noise, sampler = draw(), Consistency()
+    noise, sampler = given.draw(), Consistency()
     state = State(expand(student.schedule.sigma(times[0]), noise) * noise, times[0].expand(len(noise)))
     with torch.no_grad():
         for s in times[1 : 1 + int(u[0] * lesson.steps)]:
-            state = sampler(student, state, s.expand(len(noise)), draw, condition)
-    return student(state.x, state.t, condition).x0
+            state = sampler(student, state, s.expand(len(noise)), given.draw, given.condition)
+    return student(state.x, state.t, given.condition).x0
 
 
 @torch.no_grad()

@@ -18,9 +18,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from multidiff.core.denoiser import Condition
-from multidiff.core.distill.lesson import Lesson, check_count, distance, follow, neighbours, step_target
-from multidiff.core.samplers.step import Draw, Transition
+from multidiff.core.distill.lesson import Examples, Lesson, check_count, distance, follow, neighbours, step_target
+from multidiff.core.samplers.step import Transition
 
 
 @dataclass(frozen=True)
@@ -35,19 +34,11 @@ class Progressive:
     def __post_init__(self) -> None:
         check_count("substeps", self.substeps)
 
-    def losses(
-        self,
-        lesson: Lesson,
-        x0: Tensor,
-        draw: Draw,
-        u: Tensor,
-        condition: Condition = None,
-        weight: Tensor | None = None,
-    ) -> Iterator[tuple[str, Tensor]]:
+    def losses(self, lesson: Lesson, given: Examples) -> Iterator[tuple[str, Tensor]]:
         schedule = lesson.student.schedule
-        t, s = neighbours(lesson.grid(lesson.steps), u)
-        x_t = schedule.diffuse(x0, draw(), t)
+        t, s = neighbours(lesson.grid(lesson.steps), given.u)
+        x_t = schedule.diffuse(given.x0, given.draw(), t)
         with torch.no_grad():
-            x_s = follow(lesson.teacher, x_t, t, s, condition, self.substeps)
+            x_s = follow(lesson.teacher, x_t, t, s, given.condition, self.substeps)
             target = step_target(Transition.between(schedule, t, s), x_t, x_s)
-        yield "network", distance(lesson, x_t, t, target, condition, weight)
+        yield "network", distance(lesson, x_t, t, target, given)

@@ -9,11 +9,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from multidiff.core.denoiser import Condition
-from multidiff.core.distill.lesson import Lesson, check_count
+from multidiff.core.distill.lesson import Examples, Lesson, check_count
 from multidiff.core.sample import sample
 from multidiff.core.samplers.multistep import DPMSolver
-from multidiff.core.samplers.step import Draw
 
 
 @dataclass(frozen=True)
@@ -28,15 +26,7 @@ class Reflow:
     def __post_init__(self) -> None:
         check_count("teacher_steps", self.teacher_steps)
 
-    def losses(
-        self,
-        lesson: Lesson,
-        x0: Tensor,
-        draw: Draw,
-        u: Tensor,
-        condition: Condition = None,
-        weight: Tensor | None = None,
-    ) -> Iterator[tuple[str, Tensor]]:
-        noise, times = draw(), lesson.grid(self.teacher_steps)
-        made = sample(lesson.teacher, DPMSolver(order=2), times, lambda step, stream=0: noise, condition)
-        yield "network", lesson.loss(lesson.student, made, noise, u, condition, weight)[0]
+    def losses(self, lesson: Lesson, given: Examples) -> Iterator[tuple[str, Tensor]]:
+        noise, times = given.draw(), lesson.grid(self.teacher_steps)
+        made = sample(lesson.teacher, DPMSolver(order=2), times, lambda step, stream=0: noise, given.condition)
+        yield "network", lesson.loss(lesson.student, made, noise, given.u, given.condition, given.weight)[0]
