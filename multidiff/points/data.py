@@ -20,7 +20,7 @@ from multidiff.dataset import SKIPPED, SYNTH, DataSpec, Entry
 from multidiff.errors import InputError, MediaError
 from multidiff.modality import Example
 from multidiff.points import synth
-from multidiff.points.media import PointCloud
+from multidiff.points.media import UP, Axis, PointCloud
 
 PACK = "points.npz"
 
@@ -29,6 +29,7 @@ class PointData(DataSpec):
     """The `data` section of a recipe of point clouds."""
 
     points: int = Field(4096, ge=64, description="points kept of each shape, from which every step draws anew")
+    up: Axis = Field("y", description="axis of the files that points up: x, y, z, -x, -y or -z")
     normalise: bool = Field(True, description="centre each shape's box and scale its farthest point to 1")
     count: int = Field(2000, gt=0, description="procedural shapes in train; a tenth of it in val and test")
 
@@ -98,6 +99,7 @@ def _files(root: str, spec: PointData, split: str) -> Iterator[Example]:
     for entry in dataset.entries(root, PointCloud.suffixes, spec, split):
         try:
             cloud = PointCloud.read(entry.path)
+            cloud = cloud if spec.up == "y" else cloud.rotated(UP[spec.up])
         except MediaError as error:
             SKIPPED.add(entry.path, error)
             continue

@@ -1,7 +1,6 @@
 """Point-cloud file formats: path -> arrays and arrays -> path.
 
-Formats whose layout is a few lines (ply, xyz, obj, npz) are written here; meshes and everything else are read
-through trimesh. A mesh is sampled uniformly by area, so that a shape means the same whatever its triangles.
+Formats whose layout is a few lines (ply, xyz, obj, npz) are written here; `meshes` reads what may hold triangles.
 """
 
 from __future__ import annotations
@@ -9,29 +8,20 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from multidiff.errors import MediaError
-from multidiff.points.sampling import face_areas, sample_surface
+from multidiff.points.arrays import Arrays
+from multidiff.points.meshes import MARK, read_gltf, read_mesh
+from multidiff.points.pcd import read_pcd
 
-MESH_SAMPLES = 16_384
 MAX_GLB_POINTS = 65_536
 PLAIN_COLOR = (86, 124, 178)
 OCTAHEDRON_VERTICES = np.array([[1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0], [0, 0, 1], [0, 0, -1]], np.float64)
 OCTAHEDRON_FACES = np.array([[0, 2, 4], [0, 5, 2], [0, 4, 3], [0, 3, 5], [1, 4, 2], [1, 2, 5], [1, 3, 4], [1, 5, 3]])
-MARK = "multidiff_octahedra"
-"""Key in a GLB's extras that says its mesh is one octahedron per point, so that reading finds the points again."""
-
-
-class Arrays(NamedTuple):
-    """points (N, 3), colors (N, 3) and normals (N, 3), as a file holds them; not yet checked."""
-
-    points: NDArray[Any]
-    colors: NDArray[Any] | None = None
-    normals: NDArray[Any] | None = None
 
 
 def _read_npy(path: Path) -> Arrays:
@@ -56,100 +46,15 @@ def _read_xyz(path: Path) -> Arrays:
     text = path.read_text("utf-8", errors="strict").replace(",", " ").replace(";", " ")
     rows = np.loadtxt(text.splitlines(), comments="#", ndmin=2, dtype=np.float64)
     if rows.shape[1] < 3:
-        raise MediaError(f"has {rows.shape[1]} columns; an xyz file has x y z, and r g b or nx ny nz after them")
-    points, rest = rows[:, :3], rows[:, 3:6]
-    if rest.shape[1] < 3:
-        return Arrays(points)
-    if np.allclose(np.linalg.norm(rest, axis=1), 1, atol=1e-2):
-        return Arrays(points, normals=rest)
-    is_color = (rest >= 0).all() and (rest <= 255).all() and (rest == rest.round()).all()
-    return Arrays(points, colors=rest if is_color else None)
+        raise MediaError(f"has {rows.shape[1]} columns; an xyz file has x y z, and may have r g b and nx ny nz")
+    groups = [rows[:, i : i + 3] for i in range(3, rows.shape[1] - 2, 3)]
+    normals = next((g for g in groups if np.allclose(np.linalg.norm(g, axis=1), 1, atol=1e-2)), None)
+    colors = next((g for g in groups if g is not normals and _are_colors(g)), None)
+    return Arrays(rows[:, :3], colors, normals)
 
 
-def _read_trimesh(path: Path) -> Arrays:
-    import trimesh
-
-    loaded = trimesh.load(path, process=False)
-    if isinstance(loaded, trimesh.Scene):
-        marked = MARK in loaded.metadata
-        placed = [loaded.graph[node] for node in loaded.graph.nodes_geometry]
-        parts = [loaded.geometry[name].copy().apply_transform(transform) for transform, name in placed]
-    else:
-        marked, parts = False, [loaded]
-    meshes = [part for part in parts if isinstance(part, trimesh.Trimesh) and len(part.faces)]
-    if meshes:
-        return _octahedra_centres(meshes[0]) if marked else _sample_meshes(meshes)
-    clouds = [part for part in parts if hasattr(part, "vertices") and len(part.vertices)]
-    if not clouds:
-        raise MediaError(f"holds no points; the file is truncated or no {path.suffix} file")
-    return _vertices(clouds[0])
-
-
-def _vertices(cloud: Any) -> Arrays:
-    """The vertices of a file without faces, with their colours and a PLY's normals."""
-    count = len(cloud.vertices)
-    element = cloud.metadata.get("_ply_raw", {}).get("vertex", {})
-    if element.get("length", count) != count:
-        raise MediaError(f"has {count} of {element['length']} points; the file is truncated")
-    data, names = element.get("data"), ("nx", "ny", "nz")
-    known = set(element.get("properties", ()))
-    normals = np.stack([data[name].reshape(-1) for name in names], axis=1) if known.issuperset(names) else None
-    colors = getattr(cloud, "colors", None)
-    has_colors = colors is not None and len(colors) == count
-    return Arrays(np.asarray(cloud.vertices), np.asarray(colors)[:, :3] if has_colors else None, normals)
-
-
-def _sample_meshes(meshes: list[Any]) -> Arrays:
-    """One cloud, uniform by area over all meshes (in one frame), coloured where a mesh has colours."""
-    sizes = np.cumsum([0] + [len(mesh.vertices) for mesh in meshes])
-    vertices = np.concatenate([np.asarray(mesh.vertices, np.float64) for mesh in meshes])
-    faces = np.concatenate([np.asarray(mesh.faces) + start for mesh, start in zip(meshes, sizes, strict=False)])
-    colors = [_vertex_colors(mesh) for mesh in meshes]
-    if not np.isfinite(vertices).all():
-        raise MediaError("some vertices are NaN or infinite; repair the mesh")
-    centre = vertices.mean(0)
-    rng = np.random.default_rng(0)
-    points, face, weights = sample_surface(vertices - centre, faces, MESH_SAMPLES, rng)
-    normals = face_areas(vertices - centre, faces)[1][face]
-    blended = None
-    if any(color is not None for color in colors):
-        plain = [
-            c if c is not None else np.full((len(m.vertices), 3), 160) for c, m in zip(colors, meshes, strict=True)
-        ]
-        blended = np.einsum("nij,ni->nj", np.concatenate(plain)[faces[face]], weights).round()
-    return Arrays(points + centre, blended, normals)
-
-
-def _vertex_colors(mesh: Any) -> NDArray[np.floating] | None:
-    """Colours (V, 3) of a mesh's vertices, looked up in its texture or material; None when it has none."""
-    from trimesh.visual.color import DEFAULT_COLOR
-    from trimesh.visual.material import SimpleMaterial
-
-    visual = mesh.visual
-    try:
-        material = getattr(visual, "material", None)
-        pictures = [getattr(material, name, None) for name in ("image", "baseColorTexture")]
-        if visual.kind == "texture" and visual.uv is not None and pictures != [None, None]:
-            colors = visual.to_color().vertex_colors
-        elif material is not None:
-            colors = np.tile(material.main_color, (len(mesh.vertices), 1))
-        else:
-            colors = visual.vertex_colors if visual.defined else ()
-    except Exception:  # a missing or foreign texture only costs the colours
-        return None
-    colors = np.asarray(colors)
-    if colors.shape != (len(mesh.vertices), 4):
-        return None
-    # What trimesh makes up when a material or colour is missing is no colour.
-    if any((colors == made_up).all() for made_up in (DEFAULT_COLOR, SimpleMaterial().main_color)):
-        return None
-    return colors[:, :3].astype(np.float64)
-
-
-def _octahedra_centres(mesh: Any) -> Arrays:
-    vertices = np.asarray(mesh.vertices, np.float64).reshape(-1, 6, 3)
-    colors = _vertex_colors(mesh)
-    return Arrays(vertices.mean(1), None if colors is None else colors.reshape(-1, 6, 3)[:, 0])
+def _are_colors(values: NDArray[Any]) -> bool:
+    return bool((values >= 0).all() and (values <= 255).all() and (values == values.round()).all())
 
 
 def _table(cloud: Arrays) -> NDArray[Any]:
@@ -176,23 +81,28 @@ def _write_ply(cloud: Arrays, path: Path, tags: Mapping[str, str]) -> None:
     path.write_bytes(header.encode("utf-8") + table.tobytes())
 
 
-def _write_text(cloud: Arrays, path: Path, tags: Mapping[str, str], prefix: str, color_scale: float) -> None:
+def _write_text(
+    cloud: Arrays, path: Path, tags: Mapping[str, str], prefix: str, color_scale: float, normals: bool
+) -> None:
     digits = 9 if cloud.points.dtype == np.float32 else 17
     rows, form = cloud.points.astype(np.float64), [f"%.{digits}g"] * 3
     if cloud.colors is not None:
         rows = np.concatenate([rows, cloud.colors / color_scale], axis=1)
         form += ["%.6g"] * 3
+    if normals and cloud.normals is not None:
+        rows = np.concatenate([rows, cloud.normals], axis=1)
+        form += ["%.9g"] * 3
     with path.open("w", encoding="utf-8") as stream:
         stream.writelines(f"# {key}: {value}\n" for key, value in tags.items())
         np.savetxt(stream, rows, fmt=prefix + " ".join(form))
 
 
 def _write_xyz(cloud: Arrays, path: Path, tags: Mapping[str, str]) -> None:
-    _write_text(cloud, path, tags, "", 1.0)
+    _write_text(cloud, path, tags, "", 1.0, normals=True)
 
 
 def _write_obj(cloud: Arrays, path: Path, tags: Mapping[str, str]) -> None:
-    _write_text(cloud, path, tags, "v ", 255.0)
+    _write_text(cloud, path, tags, "v ", 255.0, normals=False)
 
 
 def _write_npz(cloud: Arrays, path: Path, tags: Mapping[str, str]) -> None:
@@ -222,7 +132,9 @@ def _write_glb(cloud: Arrays, path: Path, tags: Mapping[str, str]) -> None:
 
 
 READERS: dict[str, Callable[[Path], Arrays]] = {
-    **dict.fromkeys((".ply", ".obj", ".off", ".stl", ".glb", ".gltf"), _read_trimesh),
+    **dict.fromkeys((".ply", ".obj", ".off", ".stl"), read_mesh),
+    **dict.fromkeys((".glb", ".gltf"), read_gltf),
+    ".pcd": read_pcd,
     ".xyz": _read_xyz,
     ".npy": _read_npy,
     ".npz": _read_npz,

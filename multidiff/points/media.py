@@ -5,19 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from multidiff import files
 from multidiff.errors import InputError, MediaError, did_you_mean
-from multidiff.points.formats import MAX_GLB_POINTS, READERS, WRITERS, Arrays
+from multidiff.points.arrays import Arrays
+from multidiff.points.formats import MAX_GLB_POINTS, READERS, WRITERS
 from multidiff.points.sampling import farthest_points
 
 MIN_POINTS = 16
 MAX_POINTS = 20_000_000
 MAX_COORDINATE = 1e12
+Axis = Literal["x", "-x", "y", "-y", "z", "-z"]
+UP: dict[Axis, NDArray[np.float64]] = {
+    "y": np.eye(3),
+    "-y": np.diag([1.0, -1.0, -1.0]),
+    "z": np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]]),
+    "-z": np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]]),
+    "x": np.array([[0, -1.0, 0], [1, 0, 0], [0, 0, 1]]),
+    "-x": np.array([[0, 1.0, 0], [-1, 0, 0], [0, 0, 1]]),
+}
+"""The axis of a file that points up -> the rotation (3, 3) of its points p, as R p, that makes y do so."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +94,11 @@ class PointCloud:
         offset = self.points.astype(np.float64) - centre
         scale = float(np.linalg.norm(offset, axis=1).max())
         return replace(self, points=offset / scale), centre, scale
+
+    def rotated(self, rotation: NDArray[np.float64]) -> PointCloud:
+        """The cloud with its points p, and its normals, at R p, for a rotation R (3, 3)."""
+        normals = None if self.normals is None else (self.normals @ rotation.T).astype(np.float32)
+        return replace(self, points=self.points.astype(np.float64) @ rotation.T, normals=normals)
 
     def select(self, index: NDArray[Any]) -> PointCloud:
         """The points (with colours and normals) at an integer or boolean index."""

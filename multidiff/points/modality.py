@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
@@ -16,7 +17,7 @@ from multidiff.modality import Batch, Example, Given, Objective, Spec, Trial
 from multidiff.points import data as datasets
 from multidiff.points.augment import PointTraining, training_batch
 from multidiff.points.codec import Frame, PointCodec, PointCodecSpec, frame_of_part, frame_of_whole
-from multidiff.points.media import PointCloud
+from multidiff.points.media import UP, Axis, PointCloud
 from multidiff.points.network import PointNetwork, PointNetworkSpec
 
 MAX_POINTS = 131_072
@@ -36,11 +37,14 @@ class CompletePart(Spec):
     known: int = Field(
         128, ge=16, le=16_384, description="given points shown to the model, evenly spread; all are kept"
     )
+    up: Axis = Field("y", description="axis of the file that points up: x, y, z, -x, -y or -z")
 
 
 class Observation(NamedTuple):
-    """What `merge` needs: the frame of the given part and how many of its points the model was shown."""
+    """What `merge` needs: the rotation (3, 3) that sets the given part upright, its frame then, and how many of its
+    points the model was shown."""
 
+    upright: NDArray[np.float64]
     frame: Frame
     known: int
     spread: float
@@ -98,14 +102,15 @@ class Points:
         x has `known + options.points` points.
         """
         known = min(task_options.known, len(media))
-        part = torch.from_numpy(media.resample(known).points.astype(np.float64))[None]
+        upright = UP[task_options.up]
+        part = torch.from_numpy(media.resample(known).points.astype(np.float64) @ upright.T)[None]
         frame = frame_of_part(part, torch.ones(1, known, dtype=torch.bool))
         total = known + options.points
         x = torch.zeros(1, total, 3)
         x[:, :known] = frame.enter(part)
         mask = torch.zeros(1, total, 1)
         mask[:, :known] = 1
-        return Given(x, mask, context=Observation(frame, known, codec.spread)), options.model_copy(
+        return Given(x, mask, context=Observation(upright, frame, known, codec.spread)), options.model_copy(
             update={"points": total}
         )
 
@@ -120,7 +125,7 @@ class Points:
 
         seen: Observation = given.context
         new = torch.from_numpy(generated.points[seen.known :].astype(np.float64) / seen.spread)[None]
-        points = seen.frame.leave(new)[0].numpy()
+        points = seen.frame.leave(new)[0].numpy() @ seen.upright
         spacing = np.median(cKDTree(points).query(points, k=2)[0][:, 1])
         distance, nearest = cKDTree(media.points).query(points)
         added = distance > spacing

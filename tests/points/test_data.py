@@ -8,7 +8,7 @@ from multidiff import dataset
 from multidiff.errors import InputError
 from multidiff.points import synth
 from multidiff.points.data import PointData, examples
-from multidiff.points.media import PointCloud
+from multidiff.points.media import UP, PointCloud
 
 
 @pytest.fixture(autouse=True)
@@ -51,6 +51,14 @@ def test_shapes_are_normalised_unless_told_not_to(tmp_path: Path) -> None:
     assert np.linalg.norm(one.media.points, axis=1).max() == pytest.approx(1)
     (raw,) = examples(PointData(root=str(tmp_path), normalise=False), "train")
     assert raw.media.points.mean() > 90
+
+
+def test_files_with_another_axis_up_are_set_upright(tmp_path: Path) -> None:
+    cloud = synth.shape(0, 64)[0]
+    cloud.rotated(UP["z"].T).save(tmp_path / "a.ply")
+    (tmp_path / "metadata.csv").write_text("file_name,split\na.ply,train\n")
+    (one,) = examples(PointData(root=str(tmp_path), up="z"), "train")
+    np.testing.assert_allclose(one.media.points, cloud.points, atol=1e-6)
 
 
 def test_a_pack_is_read_by_its_index_and_a_broken_shape_is_skipped(tmp_path: Path) -> None:

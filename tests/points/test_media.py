@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 
 from multidiff.errors import InputError, MediaError, MultidiffError
 from multidiff.points import formats, sampling
-from multidiff.points.media import PointCloud
+from multidiff.points.media import UP, PointCloud
 
 RNG = np.random.default_rng(0)
 POINTS = RNG.normal(size=(300, 3)).astype(np.float32)
@@ -26,7 +26,7 @@ def test_a_cloud_survives_every_format(tmp_path: Path, kind: str) -> None:
     back = PointCloud.read(path)
     np.testing.assert_allclose(back.points, POINTS, atol=0 if kind != "glb" else 1e-6)
     np.testing.assert_array_equal(back.colors, COLORS)
-    if kind in ("ply", "npz"):
+    if kind in ("ply", "npz", "xyz"):
         np.testing.assert_array_equal(back.normals, NORMALS)
 
 
@@ -37,6 +37,54 @@ def test_map_coordinates_stay_exact_to_a_micrometre(tmp_path: Path, kind: str) -
     back = PointCloud.read(cloud.save(tmp_path / f"a.{kind}"))
     np.testing.assert_allclose(back.points, POINTS + FAR, rtol=0, atol=1e-6)
     np.testing.assert_allclose(back.normalized()[0].points, PointCloud(POINTS).normalized()[0].points, atol=1e-6)
+
+
+def test_other_programs_find_points_colours_and_normals(tmp_path: Path) -> None:
+    cloud = PointCloud(POINTS, COLORS, NORMALS)
+    for kind in ("ply", "obj"):
+        other = trimesh.load(cloud.save(tmp_path / f"a.{kind}"), process=False)
+        np.testing.assert_array_equal(np.asarray(other.vertices, np.float32), POINTS)
+        np.testing.assert_array_equal(np.asarray(other.colors)[:, :3], COLORS)
+    with np.load(cloud.save(tmp_path / "a.npz")) as arrays:
+        np.testing.assert_array_equal(arrays["normals"], NORMALS)
+    table = np.loadtxt(cloud.save(tmp_path / "a.xyz"))
+    np.testing.assert_allclose(table, np.concatenate([POINTS, COLORS, NORMALS], axis=1), rtol=1e-7)
+    bare = np.loadtxt(PointCloud(POINTS, normals=NORMALS).save(tmp_path / "b.xyz"))
+    np.testing.assert_allclose(bare, np.concatenate([POINTS, NORMALS], axis=1), rtol=1e-7)
+    assert PointCloud.read(tmp_path / "b.xyz").colors is None
+
+
+def test_a_gltf_is_read_with_the_files_beside_it(tmp_path: Path) -> None:
+    box = trimesh.creation.box((1.0, 2.0, 4.0))
+    box.visual.vertex_colors = (10, 200, 30, 255)
+    for name, content in trimesh.exchange.gltf.export_gltf(trimesh.Scene(box)).items():
+        (tmp_path / name).write_bytes(content)
+    cloud = PointCloud.read(tmp_path / "model.gltf")
+    np.testing.assert_allclose(cloud.bounds, [[-0.5, -1, -2], [0.5, 1, 2]], atol=1e-5)
+    assert (cloud.colors == (10, 200, 30)).all()
+    next(tmp_path.glob("*.bin")).unlink()
+    with pytest.raises(MediaError, match=r"model\.gltf: refers to '.*\.bin', which is not beside it"):
+        PointCloud.read(tmp_path / "model.gltf")
+
+
+def test_all_clouds_of_a_scene_are_read(tmp_path: Path) -> None:
+    scene = trimesh.Scene([trimesh.PointCloud(POINTS, COLORS), trimesh.PointCloud(POINTS + 9, COLORS)])
+    scene.export(tmp_path / "two.glb")
+    cloud = PointCloud.read(tmp_path / "two.glb")
+    order = np.argsort(cloud.points[:, 0] > 5, kind="stable")  # trimesh puts the second first
+    np.testing.assert_allclose(cloud.points[order], np.concatenate([POINTS, POINTS + 9]), atol=1e-6)
+    np.testing.assert_array_equal(cloud.colors, np.concatenate([COLORS, COLORS]))
+
+
+@pytest.mark.parametrize("up", UP)
+def test_any_axis_of_a_file_can_be_the_one_that_points_up(up: str) -> None:
+    axis = "xyz".index(up[-1])
+    sign = -1 if up.startswith("-") else 1
+    cloud = PointCloud(POINTS, COLORS, NORMALS).rotated(UP[up])
+    np.testing.assert_allclose(cloud.points[:, 1], sign * POINTS[:, axis])
+    np.testing.assert_allclose(cloud.normals[:, 1], sign * NORMALS[:, axis])
+    assert np.linalg.det(UP[up]) == pytest.approx(1)
+    np.testing.assert_array_equal(cloud.rotated(UP[up].T).points, POINTS)
 
 
 def test_tags_are_in_the_file(tmp_path: Path) -> None:
@@ -158,7 +206,14 @@ def broken(folder: Path) -> list[tuple[Path, str]]:
     np.savez(folder / "other.npz", a=POINTS)
     stl = trimesh.creation.box().export(file_type="stl")
     glb = trimesh.creation.box().export(file_type="glb")
+    draco = b'{"asset": {"version": "2.0"}, "extensionsRequired": ["KHR_draco_mesh_compression"]}'
+    chunk = len(draco).to_bytes(4, "little") + b"JSON" + draco
     written = {
+        "draco.gltf": (draco, "compressed by KHR_draco_mesh_compression"),
+        "draco.glb": (b"glTF" + bytes([2, 0, 0, 0, 12 + len(chunk), 0, 0, 0]) + chunk, "export it uncompressed"),
+        "empty.gltf": (b'{"asset": {"version": "2.0"}}', "holds no points"),
+        "text.gltf": (b"hello, I am no cloud", "holds no glTF"),
+        "text.glb": (b"hello, I am no cloud, none at all", "holds no glTF"),
         "empty.ply": (b"", "empty"),
         "cut.ply": (ply[: len(ply) // 2], "truncated"),
         "header.ply": (header, "truncated"),

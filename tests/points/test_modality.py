@@ -14,7 +14,7 @@ from multidiff.modality import Example
 from multidiff.points.augment import PointTraining
 from multidiff.points.codec import PointCodec, PointCodecSpec
 from multidiff.points.distance import nearest
-from multidiff.points.media import PointCloud
+from multidiff.points.media import UP, PointCloud
 from multidiff.points.modality import POINTS, CompletePart, PointOptions
 from multidiff.points.network import PointNetwork, PointNetworkSpec
 
@@ -53,8 +53,10 @@ def scan(count: int = 300) -> PointCloud:
     return PointCloud(points, rng.integers(256, size=(count, 3)).astype(np.uint8))
 
 
-def completed(media: PointCloud, network: PointNetwork, codec: PointCodec, points: int = 256) -> PointCloud:
-    given, options = POINTS.given(media, "complete", CompletePart(known=64), codec, PointOptions(points=points))
+def completed(
+    media: PointCloud, network: PointNetwork, codec: PointCodec, points: int = 256, up: str = "y"
+) -> PointCloud:
+    given, options = POINTS.given(media, "complete", CompletePart(known=64, up=up), codec, PointOptions(points=points))
     denoiser = core.NetworkDenoiser(
         network, core.make(core.SCHEDULES, "cosine", {}), core.make(core.PARAMETERIZATIONS, "velocity", {})
     )
@@ -242,3 +244,15 @@ def test_a_turn_about_the_upright_axis_carries_through(network: PointNetwork, co
     expected = completed(media, network, codec).points @ spin.T
     turned = PointCloud(media.points.astype(np.float64) @ spin.T)
     np.testing.assert_allclose(completed(turned, network, codec).points, expected, atol=5e-3)
+
+
+def test_a_scan_with_another_axis_up_is_completed_as_if_it_stood(network: PointNetwork, codec: PointCodec) -> None:
+    media = PointCloud(scan().points.astype(np.float64))
+    expected = completed(media, network, codec)
+    for up in ("z", "-x"):
+        lying = media.rotated(UP[up].T)
+        whole = completed(lying, network, codec, up=up)
+        np.testing.assert_array_equal(whole.points[: len(lying)], lying.points)
+        np.testing.assert_allclose(whole.rotated(UP[up]).points, expected.points, atol=1e-3)
+    with pytest.raises(ValueError, match="up"):
+        CompletePart(up="w")
