@@ -12,9 +12,10 @@ h_2 = lambda_1 - lambda_2 back, r_0 = h_1/h, r_1 = h_2/h; D' and D'' are its der
     d_0 = (D_0 - D_1)/r_0,  d_1 = (D_1 - D_2)/r_1
     D' = d_0 + r_0/(r_0 + r_1) (d_0 - d_1),   D'' = 2 (d_0 - d_1)/(r_0 + r_1)
 
-The paper's 2M takes (1 - e^-h)/2 for phi_1 ("midpoint"). Published codes leave the 2 out of D'', which makes
-3M of second order. Where h is infinite (the step into sigma_s = 0) only D_0 counts; a past interval of infinite
-length (out of alpha = 0) gives r = infinity, which takes the estimate before it out of the polynomial.
+(`polynomial` has the integral of any degree, which this is for degree 2). The paper's 2M takes (1 - e^-h)/2 for phi_1
+("midpoint"). Published codes leave the 2 out of D'', which makes 3M of second order. Where h is infinite (the step into
+sigma_s = 0) only D_0 counts; a past interval of infinite length (out of alpha = 0) gives r = infinity, which takes the
+estimate before it out of the polynomial.
 
 The SDE variant solves the reverse SDE in the same way; its order 1 is DDIM with eta = 1, its order 3 takes the
 polynomial under the weight e^2u (of both, a step more than twice as long as the one before takes D'' for 0):
@@ -24,16 +25,16 @@ polynomial under the weight e^2u (of both, a step more than twice as long as the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from multidiff.core.samplers.planned import OneEvaluation, Weights
-from multidiff.core.samplers.polynomial import REACH, growing, weights
+from multidiff.core.samplers.polynomial import REACH, Moments, growing, weights
 from multidiff.core.samplers.step import Transition
 from multidiff.core.schedule import NoiseSchedule
 
@@ -64,34 +65,10 @@ class DPMSolver(OneEvaluation):
 
     def weights(self, schedule: NoiseSchedule, t: Tensor, s: Tensor, past: Sequence[Tensor]) -> Weights:
         step = Transition.between(schedule, t, s)
-        inner = step.sigma_s > 0
-        # D_0 - D_1, D_1 - D_2, ... have these weights.
-        on_differences = [torch.where(inner, step.alpha_s * c, 0.0) for c in self._correction(schedule, step, t, past)]
-        ends = [torch.zeros_like(t), *on_differences, torch.zeros_like(t)]
-        on_estimates = [after - before for before, after in pairwise(ends)]
-        return Weights(
-            x=step.sigma_s / step.sigma_t,
-            x0=step.alpha_s * (1 - step.decay) + on_estimates[0],
-            past=tuple(on_estimates[1:]),
-        )
-
-    def _correction(self, schedule: NoiseSchedule, step: Transition, t: Tensor, past: Sequence[Tensor]) -> list[Tensor]:
-        """phi_1 D' - phi_2 D'' as weights of D_0 - D_1 and D_1 - D_2."""
-        if not past:
-            return []
-        h = step.h
-        r0 = _distance(schedule, t, past[0]) / h
-        phi1 = 1 - (1 - step.decay) / h
-        if len(past) == 1:
-            phi1 = (1 - step.decay) / 2 if self.rule == "midpoint" else phi1
-            return [phi1 / r0]
-        r1 = _distance(schedule, past[0], past[1]) / h
-        phi2 = (step.decay - 1 + h) / h**2 - 0.5
-        # r0/(r0 + r1) written so that it is 0, not NaN, for the infinite r1 behind alpha = 0.
-        tilt = phi1 / (1 + r1 / r0) - phi2 * (1 if self.published else 2) / (r0 + r1)
-        if not self.published:
-            tilt = torch.where(r0 * REACH >= 1, tilt, 0.0)
-        return [(phi1 + tilt) / r0, -tilt / r1]
+        moments = _halved(growing(step.h)) if self.published else growing(step.h)
+        reach = math.inf if self.published else REACH
+        on_changes = weights(moments, _nodes(schedule, step, t, past), reach, self.rule == "midpoint")
+        return _solved(step, torch.ones_like(step.decay), on_changes)
 
 
 @dataclass(frozen=True)
@@ -110,18 +87,25 @@ class SDEDPMSolver(OneEvaluation):
 
     def weights(self, schedule: NoiseSchedule, t: Tensor, s: Tensor, past: Sequence[Tensor]) -> Weights:
         step = Transition.between(schedule, t, s)
-        added = 1 - step.decay**2
-        nodes = [-_distance(schedule, t, before) / step.h for before in past]
-        on_changes = [added / (2 * nodes[0])] if len(nodes) == 1 else weights(growing(2 * step.h), nodes, REACH)
-        on_past = [torch.where(step.sigma_s > 0, step.alpha_s * weight, 0.0) for weight in on_changes]
-        return Weights(
-            x=step.decay * step.sigma_s / step.sigma_t,
-            x0=step.alpha_s * added - sum(on_past, torch.zeros_like(t)),
-            past=tuple(on_past),
-            noise=step.sigma_s * torch.sqrt(added),
-        )
+        on_changes = weights(growing(2 * step.h), _nodes(schedule, step, t, past), REACH, midpoint=True)
+        solved = _solved(step, step.decay, on_changes)
+        return solved._replace(noise=step.sigma_s * torch.sqrt(1 - step.decay**2))
 
 
-def _distance(schedule: NoiseSchedule, t: Tensor, before: Tensor) -> Tensor:
-    """lambda_t - lambda_before."""
-    return schedule.log_snr(t) - schedule.log_snr(before)
+def _solved(step: Transition, kept: Tensor, on_changes: Sequence[Tensor]) -> Weights:
+    """The step that keeps sigma_s/sigma_t times `kept` of x_t, given the weights of what x0 differed by before."""
+    on_past = tuple(torch.where(step.sigma_s > 0, step.alpha_s * weight, 0.0) for weight in on_changes)
+    on_now = step.alpha_s * (1 - kept * step.decay)
+    return Weights(
+        x=kept * step.sigma_s / step.sigma_t, x0=on_now - sum(on_past, torch.zeros_like(on_now)), past=on_past
+    )
+
+
+def _nodes(schedule: NoiseSchedule, step: Transition, t: Tensor, past: Sequence[Tensor]) -> list[Tensor]:
+    """Where in log-SNR the past lies, 0 now and 1 at the end of the step."""
+    return [(schedule.log_snr(before) - schedule.log_snr(t)) / step.h for before in past]
+
+
+def _halved(moments: Moments) -> Moments:
+    """With half of D'': the second moment halved."""
+    return lambda count: [moment / 2 if j == 2 else moment for j, moment in enumerate(moments(count))]

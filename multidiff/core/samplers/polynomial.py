@@ -61,16 +61,19 @@ bound 40 steps on the tabulated schedule end up to 0.9 (dpm++3m), 0.5 (dpm++3m-s
 at -1 and 1, with it 0.4, 0.2 and 4."""
 
 
-def weights(moments: Moments, nodes: Sequence[Tensor], reach: float = math.inf) -> list[Tensor]:
+def weights(moments: Moments, nodes: Sequence[Tensor], reach: float = math.inf, midpoint: bool = False) -> list[Tensor]:
     """c_1 ... c_k with integral of w(u) (f(u) - f_0) du = sum_k c_k (f_k - f_0), for nodes u_1 ... u_k.
 
     nodes and the result are of the shape of h; k = 0, 1, ... is as many as there are past values. The polynomial is a
-    straight line where the step is longer than `reach` times the one before.
+    straight line where the step is longer than `reach` times the one before. With `midpoint` the value half way along
+    a line through a single past value counts for the whole step: M_0/2 in the place of M_1.
     """
     count = len(nodes)
     if not count:
         return []
     m = moments(count + 1)
+    if midpoint and count == 1:
+        m = [m[0], m[0] / 2]
     zero = torch.zeros_like(nodes[0])
     u = [zero, *nodes]
     # A divided difference is kept as its coefficients on f_1 - f_0 ... f_k - f_0.

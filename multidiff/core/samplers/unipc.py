@@ -64,6 +64,6 @@ def _on_changes(schedule: NoiseSchedule, t: Tensor, s: Tensor, others: Sequence[
     step = Transition.between(schedule, t, s)
     h, now = step.h, schedule.log_snr(t)
     nodes = [(schedule.log_snr(other) - now) / h for other in others]
-    on_others = [growing(h)(1)[0] / (2 * nodes[0])] if len(nodes) == 1 else weights(growing(h), nodes)
+    on_others = weights(growing(h), nodes, midpoint=True)
     inner = (step.sigma_s > 0) & (step.alpha_t > 0)
     return [torch.where(inner, step.alpha_s * weight, 0.0) for weight in on_others]
