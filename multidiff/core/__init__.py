@@ -35,7 +35,7 @@ from multidiff.core.adaptive import Uncertainty
 from multidiff.core.analytic import GaussianDenoiser, MixtureDenoiser
 from multidiff.core.coupling import COUPLINGS
 from multidiff.core.denoiser import Condition, Denoiser, Estimate, NetworkDenoiser, Rescheduled, identity
-from multidiff.core.distill import DISTILLATIONS, Distillation, Lesson
+from multidiff.core.distill import DISTILLATIONS, Distillation, Examples, Lesson
 from multidiff.core.ema import EMA
 from multidiff.core.guidance import GUIDANCE, ClassifierFree, Guided
 from multidiff.core.inverse import (
@@ -89,6 +89,7 @@ __all__ = [
     "Distillation",
     "Edit",
     "Estimate",
+    "Examples",
     "GaussianDenoiser",
     "Grid",
     "Guided",

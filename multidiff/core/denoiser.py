@@ -30,9 +30,9 @@ class Estimate:
     x0: Tensor
     v: Tensor | None = None
 
-    def detached(self) -> Estimate:
-        """The same, without its gradients."""
-        return Estimate(self.x0.detach(), None if self.v is None else self.v.detach())
+    def each(self, function: Callable[[Tensor], Tensor]) -> Estimate:
+        """The function of x0, and of v where there is one."""
+        return Estimate(function(self.x0), None if self.v is None else function(self.v))
 
 
 class Denoiser(Protocol):

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from multidiff import core, weights
 from multidiff import recipe as recipes
-from multidiff.core.distill import Examples
 from multidiff.errors import ModelError, RecipeError
 from multidiff.model import Model
 from multidiff.recipe import Recipe
@@ -55,7 +54,7 @@ class DistillationObjective(DenoiserObjective):
         def draw(stream: int = 0) -> Tensor:
             return noise_like(batch.x0, generator)
 
-        for group, loss in self.method.losses(lesson, Examples(batch.x0, draw, u, condition, batch.weight)):
+        for group, loss in self.method.losses(lesson, core.Examples(batch.x0, draw, u, condition, batch.weight)):
             yield group, loss.mean()
 
     @torch.no_grad()

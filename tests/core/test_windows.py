@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from multidiff.core import GRIDS, SAMPLERS, Estimate, GaussianDenoiser, make, sample
+from multidiff.core import GRIDS, SAMPLERS, Estimate, GaussianDenoiser, State, make, sample
 from multidiff.core.inverse import MMPS, OPERATORS, Loop, Measurement, Windows, sliding
 from tests.core.exact import CheapNoise, schedule
 
@@ -67,6 +67,32 @@ def test_a_loop_has_no_seam(kind, name):
         loop = sample(Windows(gaussian(smooth(16), name), -1, 16, 4, circular=True), sampler, times(d), noise)
     seam, inner = jumps(loop)
     assert seam < 1.25 * inner
+
+
+@pytest.mark.parametrize("kind", ["windows", "loop"])
+def test_a_learned_variance_stays_where_it_belongs(kind):
+    """v = tanh(x_t) of each element, whatever window it is seen in."""
+    d = gaussian(stationary(SIZE))
+
+    class Learned:
+        schedule = d.schedule
+
+        def __call__(self, x_t, t, condition=None):
+            return Estimate(x_t, torch.tanh(x_t))
+
+    seen = {}
+
+    def sampler(denoiser, state, s, draw, condition=None):
+        seen.update(v=denoiser(state.x, state.t, condition).v)
+        return state
+
+    x, t = CheapNoise((2, 40))(0), torch.full((2,), 0.5, dtype=torch.float64)
+    if kind == "windows":
+        v = Windows(Learned(), -1, SIZE, 6)(x, t).v
+    else:
+        Loop(sampler, -1)(Learned(), State(x, t, 5), t, None)
+        v = seen["v"]
+    torch.testing.assert_close(v, torch.tanh(x))
 
 
 def test_known_values_and_masks_move_with_the_window_and_other_conditions_stay():

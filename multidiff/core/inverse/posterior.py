@@ -100,7 +100,7 @@ class ReconstructionGuidance:
         # (sigma^2/alpha) / S, written so that it stays finite at alpha = 0.
         gain = self.scale * alpha / (1 + self.scale * (self.measurement.std * alpha / sigma) ** 2)
         estimate, slope = _misfit_slope(self.denoiser, self.measurement, x_t, t, condition)
-        return Estimate(estimate.x0 - expand(gain, x_t) * slope, estimate.v)
+        return replace(estimate, x0=estimate.x0 - expand(gain, x_t) * slope)
 
 
 def _misfit_slope(
@@ -111,7 +111,7 @@ def _misfit_slope(
         x = x_t.detach().requires_grad_()
         estimate = denoiser(x, t, condition)
         (slope,) = torch.autograd.grad(measurement.residual(estimate.x0).square().sum() / 2, x)
-    return estimate.detached(), slope
+    return estimate.each(Tensor.detach), slope
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ class _Linearised(ABC):
             return jvp(operator, x0, self.spread(back(v), t, carried))[1] + self.measurement.std**2 * v
 
         solved = conjugate_gradient(covariance, self.measurement.residual(x0), self.iterations)
-        return Estimate(x0 + carried(back(solved)), estimate.detached().v)
+        return replace(estimate.each(Tensor.detach), x0=x0 + carried(back(solved)))
 
     @abstractmethod
     def spread(self, w: Tensor, t: Tensor, carried: Callable[[Tensor], Tensor]) -> Tensor:

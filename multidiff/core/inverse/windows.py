@@ -86,15 +86,19 @@ class Windows:
         x = torch.cat([_along(x_t, x_t, self.axis, place) for place in places])
         times = torch.cat([_along(t, x_t, self.axis, place) for place in places])
         each = [_local(condition, x_t, self.axis, place) for place in places]
-        x0 = self.denoiser(x, times, {key: torch.cat([c[key] for c in each]) for key in each[0]}).x0
+        estimate = self.denoiser(x, times, {key: torch.cat([c[key] for c in each]) for key in each[0]})
         middle = torch.arange(self.size, device=x.device, dtype=x.dtype)
         weight = torch.minimum(middle + 1, self.size - middle)
         total = torch.zeros(x_t.shape[self.axis], device=x.device, dtype=x.dtype)
         total = total.index_add(0, places.flatten(), weight.repeat(len(places)))
-        result = torch.zeros_like(x_t).movedim(self.axis, -1)
-        for place, part in zip(places, x0.chunk(len(places)), strict=True):
-            result = result.index_add(-1, place, part.movedim(self.axis, -1) * (weight / total[place]))
-        return Estimate(result.movedim(-1, self.axis))
+
+        def averaged(v: Tensor) -> Tensor:
+            result = torch.zeros_like(x_t).movedim(self.axis, -1)
+            for place, part in zip(places, v.chunk(len(places)), strict=True):
+                result = result.index_add(-1, place, part.movedim(self.axis, -1) * (weight / total[place]))
+            return result.movedim(-1, self.axis)
+
+        return estimate.each(averaged)
 
 
 @dataclass(frozen=True)
@@ -114,8 +118,8 @@ class _Rolled:
         index = (torch.arange(length, device=x_t.device) - self.shift) % length
         rolled = _along(x_t, x_t, self.axis, index)
         times = _along(t, x_t, self.axis, index)
-        x0 = self.denoiser(rolled, times, _local(condition, x_t, self.axis, index)).x0
-        return Estimate(x0.roll(-self.shift, self.axis))
+        estimate = self.denoiser(rolled, times, _local(condition, x_t, self.axis, index))
+        return estimate.each(lambda v: v.roll(-self.shift, self.axis))
 
 
 @dataclass(frozen=True)
