@@ -151,7 +151,7 @@ def evaluate_completion(
     cannot measure, and as `evaluate`.
     """
     task = model.task_of(task, {})
-    asked = model.settings(task=task, **values)
+    asked = model.settings(**values)  # each trial has its own options of the task
     model.denoiser()
     modality, target = model.modality, folder(out)
     if not isinstance(modality, Completing):

@@ -105,6 +105,13 @@ class Codec(Protocol):
         ...
 
 
+@runtime_checkable
+class Looping(Protocol):
+    """A codec that knows how media that end in their beginning are decoded, where that differs."""
+
+    def decode_loop(self, x: Tensor, options: Any) -> list[Any]: ...
+
+
 class Objective(Protocol):
     """What one training run minimises: the denoiser, or a part of the codec.
 

@@ -63,7 +63,7 @@ class Model(Trained):
             made = self._slide(plan, asked.sampling, nothing, nothing, count, seed, progress)
         else:
             made = self._samples(plan, shape, count, seed, progress)
-        return [self._decode(x, asked.options)[0] for x in made]
+        return [self._decode(x, asked.options, asked.sampling.loop)[0] for x in made]
 
     def complete(
         self,
@@ -81,6 +81,7 @@ class Model(Trained):
         `values` may hold the options of the task.
         """
         self._takes(media)
+        self.denoiser()  # a model without one is an error before the media are looked at
         asked = self.settings(self.task_of(task, values), **values)
         given, options = self.modality.given(media, asked.task, asked.task_options, self.codec, asked.options)
         known, mask = given.known.to(self.device), given.mask.to(self.device)
@@ -123,7 +124,8 @@ class Model(Trained):
         made = []
         for item in range(count):
             x = self._end(method(plan, self._noise(seed + item, shape), edit), steps, progress)
-            made.append(self.modality.restore(self._decode(x, options)[0], media, self.codec))
+            decoded = self._decode(x, options, asked.sampling.loop)[0]
+            made.append(self.modality.restore(decoded, media, self.codec))
         return made
 
     def restore(

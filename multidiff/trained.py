@@ -21,7 +21,7 @@ from multidiff.classifier import PromptClassifier, features
 from multidiff.errors import InputError, MediaError, ModelError, did_you_mean
 from multidiff.files import folder as writable_folder
 from multidiff.files import save_tensors, written_whole
-from multidiff.modality import Modality
+from multidiff.modality import Looping, Modality
 from multidiff.nn.embedding import masked_mean
 from multidiff.recipe import Recipe
 from multidiff.specs import SampleSpec
@@ -181,9 +181,10 @@ class Trained:
                 f"{self.name} takes {kind.__name__}, not {type(media).__name__}; read a file with {kind.__name__}.read"
             )
 
-    def _decode(self, x: Tensor, options: Any) -> list[Any]:
+    def _decode(self, x: Tensor, options: Any, loop: bool = False) -> list[Any]:
+        decode: Any = self.codec.decode_loop if loop and isinstance(self.codec, Looping) else self.codec.decode
         with torch.no_grad():
-            media: list[Any] = self.codec.decode(x.float(), options)  # type: ignore[operator]
+            media: list[Any] = decode(x.float(), options)
         return media
 
     def _autocast(self) -> Any:

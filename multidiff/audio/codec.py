@@ -10,7 +10,8 @@ returns exactly the samples asked for.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -30,6 +31,10 @@ PEAK = 0.9
 """Given sounds are brought to this peak for the model, which has learned from sounds at it (AudioData.peak)."""
 FULL_SCALE = 0.98
 """The highest peak of a generated sound: room for the rounding and the filters of lossy formats."""
+EDGE, SEAM = 0.005, 0.03
+"""Seconds over which a generated sound fades in and out, and over which the end of a loop becomes its beginning."""
+CHUNK = 256
+"""Latent frames decoded at once: 12 s at 22.05 kHz, so that long sounds need no more memory."""
 
 
 class MelSpec(Spec):
@@ -169,18 +174,79 @@ class MelCodec(MelModule):
         waves = pad_sequence([self.wave(audio) * (PEAK / audio.peak) for audio in media], batch_first=True)
         return self.autoencoder.encode(self.log_mel(waves.to(self.log_mel.window.device)))
 
+    @property
+    def reach(self) -> int:
+        """Latent frames on each side of one that its decoded waveform depends on."""
+        spec, stages = self.spec, self.spec.compression.bit_length() - 1
+        autoencoder = 4 * spec.compression + sum(5 << i for i in range(stages)) + 1
+        vocoder = 3 * (1 + spec.vocoder_depth) + -(-spec.mel.n_fft // (2 * spec.mel.hop))
+        return -(-(autoencoder + vocoder) // spec.compression)
+
+    @torch.no_grad()
+    def stream(self, x: Tensor, samples: int, chunk: int = CHUNK) -> Iterator[Tensor]:
+        """The waveforms (B, samples) of x (B, C, T) in consecutive pieces of `chunk` latent frames.
+
+        Together they equal the decoding at once, to rounding, in the memory of one piece. Griffin-Lim, whose every
+        frame depends on all, takes all at once.
+        """
+        whole = self.spec.vocoder == "griffin-lim"
+        size, vocoder = (x.shape[-1], self.griffin_lim) if whole else (chunk, self.vocoder)
+        for start in range(0, x.shape[-1], size):
+            first = max(start - self.reach, 0)
+            part = x[..., first : start + size + self.reach]
+            frames = self.log_mel.frames(samples) - first * self.spec.compression
+            wave = vocoder(self.autoencoder.decode(part)[..., :frames].float())
+            begin = (start - first) * self.stride
+            yield wave[:, begin : begin + size * self.stride][:, : samples - start * self.stride]
+
     @torch.no_grad()
     def decode(self, x: Tensor, options: Any) -> list[Audio]:
-        """Mono sounds of exactly `options.seconds`, rounded to a sample, from x (B, C, T).
+        """Mono sounds of exactly `options.seconds`, rounded to a sample, from x (B, C, T), faded at both ends.
 
         One that would be louder than full scale is turned down as a whole.
         """
-        samples = self.samples(options.seconds)
-        log_mel = self.autoencoder.decode(x)[..., : self.log_mel.frames(samples)].float()
-        vocoder = self.griffin_lim if self.spec.vocoder == "griffin-lim" else self.vocoder
-        waves = vocoder(log_mel)[:, :samples]
+        waves = torch.cat(list(self.stream(x, self.samples(options.seconds))), dim=1)
+        return self._sounds(faded(waves, round(EDGE * self.rate)))
+
+    @torch.no_grad()
+    def decode_loop(self, x: Tensor, options: Any) -> list[Audio]:
+        """As `decode`, but the end goes over into the beginning, where x does.
+
+        x is decoded as a part of itself repeated; where the duration is no multiple of a latent frame, what would
+        follow the end is crossfaded into the beginning.
+        """
+        samples, fade = self.samples(options.seconds), round(SEAM * self.rate)
+        before, after = self.reach, self.reach + -(-fade // self.stride)
+        around = torch.arange(-before, x.shape[-1] + after, device=x.device) % x.shape[-1]
+        total = len(around) * self.stride
+        waves = torch.cat(list(self.stream(x[..., around], total)), dim=1)[:, before * self.stride :]
+        return self._sounds(crossfaded(waves[:, samples:], waves[:, :samples], fade))
+
+    def _sounds(self, waves: Tensor) -> list[Audio]:
         waves = waves * (FULL_SCALE / waves.abs().amax(dim=1, keepdim=True)).clamp(max=1)
         return [Audio(wave, self.rate) for wave in waves]
+
+
+def faded(waves: Tensor, size: int) -> Tensor:
+    """Waveforms (B, n) rising from and falling to silence within `size` samples, or n/2 if that is less."""
+    size = min(size, waves.shape[1] // 2)
+    ramp = torch.sin(0.5 * math.pi * torch.arange(1, size + 1, device=waves.device) / (size + 1)).square()
+    middle = ramp.new_ones(waves.shape[1] - 2 * size)
+    return waves * torch.cat([ramp, middle, ramp.flip(0)])
+
+
+def crossfaded(ending: Tensor, beginning: Tensor, size: int) -> Tensor:
+    """`beginning` (B, n), whose first `size` samples, or n, come gradually out of `ending` (B, >= size).
+
+    Weights r and 1 - r, divided by the level of their sum at the correlation that the two have: 1 for equal sounds,
+    equal power for unrelated ones.
+    """
+    size = min(size, beginning.shape[1])
+    ending, into = ending[:, :size], beginning[:, :size]
+    r = torch.sin(0.5 * math.pi * torch.arange(1, size + 1, device=into.device) / (size + 1)).square()
+    alike = torch.cosine_similarity(ending, into, dim=1).clamp(min=0)[:, None]
+    level = (r.square() + (1 - r).square() + 2 * alike * r * (1 - r)).sqrt()
+    return torch.cat([torch.lerp(ending, into, r) / level, beginning[:, size:]], dim=1)
 
 
 def _numbers(mel: MelSpec) -> list[int]:

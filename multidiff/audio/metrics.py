@@ -30,6 +30,10 @@ CLIPPED = 1e-3
 """Share of samples at or beyond full scale from which a sound counts as clipping."""
 RESOLUTIONS = ((1024, 256), (2048, 512), (512, 128))
 """(n_fft, hop) of the multi-resolution STFT distance."""
+NEAR, FAR = 0.005, 0.1
+"""Seconds beside a seam that belong to it, and beyond them that it is compared with."""
+BEND = 1e-10
+"""Power of a second difference that counts as none: that of rounding to 16 bits."""
 NORMAL_95 = 1.96
 """Standard errors on each side of an estimate that hold the truth in 95 of 100 cases."""
 
@@ -61,6 +65,24 @@ def spectral_centroid(audio: Audio) -> float:
     power = np.abs(np.fft.rfft(audio.mono().samples[0])) ** 2
     frequency = np.fft.rfftfreq(audio.samples.shape[1], 1 / audio.rate)
     return float((power * frequency).sum() / power.sum()) if power.sum() > 0 else 0.0
+
+
+def seam_energy(audio: Audio, seam: int) -> float:
+    """dB: what the second difference holds within 5 ms of sample `seam` against the 100 ms on each side of that.
+
+    About 0 where sound goes on; a click makes it high, a hole low. The mean of the channels is measured.
+    """
+    bend = np.diff(audio.mono().samples[0].astype(np.float64), n=2, append=0, prepend=0) ** 2
+    near, far = round(NEAR * audio.rate), round(FAR * audio.rate)
+    start, first, last = max(seam - near - far, 0), max(seam - near, 0), seam + near
+    around = np.concatenate([bend[start:first], bend[last : last + far]])
+    return float(10 * np.log10((bend[first:last].mean() + BEND) / (around.mean() + BEND)))
+
+
+def loop_energy(audio: Audio) -> float:
+    """dB: `seam_energy` where the end of a loop meets its beginning."""
+    half = audio.samples.shape[1] // 2
+    return seam_energy(Audio(np.roll(audio.samples, half, axis=1), audio.rate), half)
 
 
 def silence_rate(sounds: Sequence[Audio]) -> float:

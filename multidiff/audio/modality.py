@@ -20,7 +20,7 @@ from multidiff.audio.network import LatentTransformer, NetworkSpec
 from multidiff.audio.objectives import AutoencoderObjective, TaggerObjective, VocoderObjective
 from multidiff.audio.tagger import Tagger
 from multidiff.errors import InputError
-from multidiff.modality import Batch, Example, Given, Objective, Spec
+from multidiff.modality import Batch, Example, Given, Objective, Spec, Trial
 
 MIN_SECONDS, MAX_SECONDS = 0.05, 60.0
 """Durations that can be generated. Far beyond the clips of the training data (5 s) quality falls."""
@@ -119,6 +119,18 @@ class AudioModality:
         from multidiff.audio.metrics import memorisation
 
         return memorisation(training, media)
+
+    def trials(self, whole: Audio, task: str, seed: int) -> Sequence[Trial]:
+        from multidiff.audio.trials import trials
+
+        return trials(whole, task, seed)
+
+    def completion_metrics(
+        self, trials: Sequence[Trial], completions: Sequence[Sequence[Audio]], training: Sequence[Audio]
+    ) -> dict[str, dict[str, float]]:
+        from multidiff.audio.trials import completion_metrics
+
+        return completion_metrics(trials, completions)
 
     def plot(self, audio: Audio, path: str | Path, title: str = "", given: Audio | None = None) -> Path:
         from multidiff.audio.plot import plot

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from multidiff.audio.codec import CodecSpec, MelCodec, MelSpec
+from multidiff.audio.codec import EDGE, SEAM, CodecSpec, MelCodec, MelSpec, crossfaded
 from multidiff.audio.media import Audio
 from multidiff.audio.objectives import AutoencoderObjective
 from multidiff.errors import ModelError
@@ -94,3 +94,54 @@ def test_validation_is_a_function_of_its_rows(codec):
     objective = AutoencoderObjective(codec)
     first, second = (objective.validate(rows(codec), torch.Generator().manual_seed(seed)) for seed in (0, 1))
     assert first == second
+
+
+def test_a_long_sound_decoded_in_pieces_is_the_one_decoded_at_once(codec: MelCodec) -> None:
+    x = torch.randn(2, 8, 70, generator=torch.Generator().manual_seed(0))
+    samples = 70 * codec.stride - 300
+    whole = torch.cat(list(codec.stream(x, samples, chunk=70)), dim=1)
+    assert whole.shape == (2, samples)
+    for chunk in (7, 32):
+        torch.testing.assert_close(torch.cat(list(codec.stream(x, samples, chunk)), dim=1), whole, rtol=0, atol=1e-6)
+
+
+def test_nothing_beyond_its_reach_changes_a_latent_frames_sound(codec: MelCodec) -> None:
+    x = torch.randn(1, 8, 60, generator=torch.Generator().manual_seed(0))
+    other = x.clone()
+    other[..., 40:] = 0
+    first, second = (next(codec.stream(each, 60 * codec.stride, 60))[0] for each in (x, other))
+    same = (40 - codec.reach) * codec.stride
+    torch.testing.assert_close(first[:same], second[:same], rtol=0, atol=1e-6)
+    assert not torch.allclose(first[same:], second[same:], atol=1e-4)
+
+
+def test_a_sound_begins_and_ends_in_silence(codec: MelCodec) -> None:
+    x = torch.randn(1, 8, 22, generator=torch.Generator().manual_seed(0))
+    sound = codec.decode(x, SimpleNamespace(seconds=1.0))[0].samples[0]
+    raw = next(codec.stream(x, 22050))[0].numpy()
+    edge = round(EDGE * 22050)
+    assert np.abs(sound[[0, -1]]).max() < 0.01 * np.abs(sound).max()
+    np.testing.assert_array_equal(sound[edge:-edge], raw[edge:-edge])
+    short = codec.decode(x, SimpleNamespace(seconds=0.004))[0].samples[0]
+    assert short.shape == (88,)
+    assert np.isfinite(short).all()
+
+
+@pytest.mark.parametrize("seconds", [1.0, 22 * 1024 / 22050])
+def test_a_loop_goes_on_from_its_end(codec: MelCodec, seconds: float) -> None:
+    """The first sample follows the last as it does in x repeated; the rest is the decoding of x amid itself."""
+    x = torch.randn(1, 8, 22, generator=torch.Generator().manual_seed(0))
+    sound = codec.decode_loop(x, SimpleNamespace(seconds=seconds))[0].samples[0]
+    length, period = round(seconds * 22050), 22 * codec.stride
+    repeated = next(codec.stream(x.repeat(1, 1, 5), 5 * period, 200))[0].numpy()[2 * period : 4 * period]
+    fade = round(SEAM * 22050)
+    assert len(sound) == length
+    np.testing.assert_allclose(sound[fade:], repeated[fade:length], atol=1e-6)
+    np.testing.assert_allclose(sound[:5], repeated[length : length + 5], atol=2e-2 * np.abs(repeated).max())
+
+
+def test_a_crossfade_keeps_the_level_of_equal_and_of_unrelated_sounds() -> None:
+    a, b = torch.randn(2, 200, 4000, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(crossfaded(a, a, 1000), a)
+    level = crossfaded(a, b, 1000).square().mean(dim=0)[:1000].reshape(10, 100).mean(dim=1)
+    torch.testing.assert_close(level, torch.ones(10), rtol=0, atol=0.05)

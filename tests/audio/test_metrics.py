@@ -132,3 +132,22 @@ def test_memorised_clips_are_nearer_to_the_training_clips_than_others() -> None:
     copies, others = metrics.memorisation(REAL, REAL[:4]), metrics.memorisation(REAL, OTHER)
     assert copies["nearest_training"] == pytest.approx(0, abs=1e-6)
     assert others["nearest_training"] > others["nearest_training_min"] > 0.005
+
+
+def test_seam_energy_is_high_for_clicks_low_for_holes_and_near_nothing_elsewhere() -> None:
+    noise = white(1)[0]
+    tone = Audio(0.5 * np.sin(2 * np.pi * 300 * np.arange(22050) / 22050), 22050)
+    click, hole = Audio(tone.samples.copy(), 22050), Audio(noise.samples.copy(), 22050)
+    click.samples[:, 11025:] += 0.1
+    hole.samples[:, 10900:11150] = 0
+    for sound in (noise, tone):
+        assert abs(metrics.seam_energy(sound, 11025)) < 1.5
+    assert metrics.seam_energy(click, 11025) > 10
+    assert metrics.seam_energy(hole, 11025) < -10
+
+
+def test_the_seam_of_a_loop_is_where_its_end_meets_its_beginning() -> None:
+    time = np.arange(22050) / 22050
+    loop, broken = (Audio(np.sin(2 * np.pi * frequency * time), 22050) for frequency in (100, 100.5))
+    assert abs(metrics.loop_energy(loop)) < 0.1
+    assert metrics.loop_energy(broken) > 10

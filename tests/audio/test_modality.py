@@ -158,7 +158,8 @@ def test_a_generated_sound_is_never_louder_than_full_scale(codec, monkeypatch):
     monkeypatch.setattr(codec.vocoder, "forward", lambda log_mel: wave)
     sound = codec.decode(torch.zeros(1, *AUDIO.event_shape(codec, AUDIO.options())), AUDIO.options())[0]
     assert sound.peak == pytest.approx(0.98)
-    np.testing.assert_allclose(sound.samples[0] / 0.98 * 3, wave[0, : sound.samples.shape[1]], atol=1e-3)
+    inner = slice(200, -200)  # the ends are faded
+    np.testing.assert_allclose(sound.samples[0, inner] / 0.98 * 3, wave[0, : sound.samples.shape[1]][inner], atol=1e-3)
 
 
 def test_the_filled_part_is_as_loud_as_the_given_one(codec):

@@ -87,6 +87,8 @@ def test_it_makes_no_sounds() -> None:
     model = weights.load("classifier", "cpu")
     with pytest.raises(ModelError, match="no denoiser"):
         model.sample()
+    with pytest.raises(ModelError, match="no denoiser"):
+        model.complete(Audio(np.ones(9000), 22050), extend=1)
     with pytest.raises(ModelError, match="cannot make any"):
         model.codec.decode(torch.zeros(1, 128), None)  # type: ignore[operator]
 
