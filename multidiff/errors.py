@@ -32,6 +32,10 @@ class ModelError(InputError):
     """A model, run folder or checkpoint is missing, foreign or does not fit its recipe."""
 
 
+class Notice(UserWarning):
+    """Something was done to the user's input that should be known; the command line prints it on stderr."""
+
+
 def did_you_mean(word: str, known: Sequence[str], shown: Sequence[str] | None = None) -> str:
     """`, did you mean 'x'?` for the nearest known word, else `; known: a, b, c` (of those that are to be `shown`)."""
     near = get_close_matches(word, known, n=1, cutoff=0.6)

@@ -9,11 +9,12 @@ from __future__ import annotations
 import sys
 import warnings
 from importlib import import_module
+from typing import TextIO
 
 import click
 
 import multidiff
-from multidiff.errors import MultidiffError
+from multidiff.errors import MultidiffError, Notice
 
 COMMANDS = {
     "list": "Models and recipes at hand; samplers, schedules, losses, guidance.",
@@ -64,6 +65,18 @@ def group() -> None:
     """
 
 
+def _note(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """A warning as one line on stderr, in the place of `warnings.showwarning`."""
+    click.echo(f"note: {message}", err=True)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of the console script: runs a command and turns every error into one clear line."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
@@ -75,6 +88,8 @@ def main(arguments: list[str] | None = None) -> None:
         with warnings.catch_warnings():
             if not debug:
                 warnings.simplefilter("ignore")  # libraries talk to programmers
+            warnings.simplefilter("default", Notice)
+            warnings.showwarning = _note
             code = group.main(arguments, prog_name="multidiff", standalone_mode=False)
         sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError as error:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -12,13 +13,14 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from multidiff.errors import MediaError
+from multidiff.errors import MediaError, Notice
 from multidiff.modality import Batch, Example, Given, Objective, Spec, Trial
 from multidiff.points import data as datasets
 from multidiff.points.augment import PointTraining, training_batch
 from multidiff.points.codec import Frame, PointCodec, PointCodecSpec, frame_of_part, frame_of_whole
 from multidiff.points.media import UP, Axis, PointCloud
 from multidiff.points.network import PointNetwork, PointNetworkSpec
+from multidiff.points.sampling import strays
 
 MAX_POINTS = 131_072
 MATCHED = 2048
@@ -37,13 +39,17 @@ class CompletePart(Spec):
     known: int = Field(
         128, ge=16, le=16_384, description="given points shown to the model, evenly spread; all are kept"
     )
+    outliers: Literal["keep", "drop"] = Field(
+        "keep", description="drop: leave out given points that lie apart from the others, and say how many"
+    )
     up: Axis = Field("y", description="axis of the file that points up: x, y, z, -x, -y or -z")
 
 
 class Observation(NamedTuple):
-    """What `merge` needs: the rotation (3, 3) that sets the given part upright, its frame then, and how many of its
-    points the model was shown."""
+    """What `merge` needs: the given part that is kept, the rotation (3, 3) that sets it upright, its frame then, and
+    how many of its points the model was shown."""
 
+    part: PointCloud
     upright: NDArray[np.float64]
     frame: Frame
     known: int
@@ -101,21 +107,23 @@ class Points:
 
         x has `known + options.points` points.
         """
+        if task_options.outliers == "drop":
+            media = _without_strays(media)
         known = min(task_options.known, len(media))
         upright = UP[task_options.up]
-        part = torch.from_numpy(media.resample(known).points.astype(np.float64) @ upright.T)[None]
-        frame = frame_of_part(part, torch.ones(1, known, dtype=torch.bool))
+        shown = torch.from_numpy(media.resample(known).points.astype(np.float64) @ upright.T)[None]
+        frame = frame_of_part(shown, torch.ones(1, known, dtype=torch.bool))
         total = known + options.points
         x = torch.zeros(1, total, 3)
-        x[:, :known] = frame.enter(part)
+        x[:, :known] = frame.enter(shown)
         mask = torch.zeros(1, total, 1)
         mask[:, :known] = 1
-        return Given(x, mask, context=Observation(upright, frame, known, codec.spread)), options.model_copy(
+        return Given(x, mask, context=Observation(media, upright, frame, known, codec.spread)), options.model_copy(
             update={"points": total}
         )
 
     def merge(self, generated: PointCloud, media: PointCloud, given: Given) -> PointCloud:
-        """Every given point with its colour, then the generated points where none is given, in the given unit.
+        """Every given point that is kept, with its colour, then the generated ones where none is given, in its unit.
 
         A generated point is left out when a given one is nearer to it than generated points are to each other
         (the median): there the surface is covered already. New points take the colour of the nearest given one.
@@ -124,13 +132,14 @@ class Points:
         from scipy.spatial import cKDTree
 
         seen: Observation = given.context
+        part = seen.part
         new = torch.from_numpy(generated.points[seen.known :].astype(np.float64) / seen.spread)[None]
         points = seen.frame.leave(new)[0].numpy() @ seen.upright
         spacing = np.median(cKDTree(points).query(points, k=2)[0][:, 1])
-        distance, nearest = cKDTree(media.points).query(points)
+        distance, nearest = cKDTree(part.points).query(points)
         added = distance > spacing
-        colors = None if media.colors is None else np.concatenate([media.colors, media.colors[nearest[added]]])
-        return PointCloud(np.concatenate([media.points, points[added]]), colors)
+        colors = None if part.colors is None else np.concatenate([part.colors, part.colors[nearest[added]]])
+        return PointCloud(np.concatenate([part.points, points[added]]), colors)
 
     def restore(self, edited: PointCloud, media: PointCloud, codec: PointCodec) -> PointCloud:
         """In the given cloud's unit and place; edited points have no colours."""
@@ -178,10 +187,19 @@ class Points:
         return completion_metrics(trials, completions, training)
 
     def plot(self, media: PointCloud, path: str | Path, title: str = "", given: PointCloud | None = None) -> Path:
+        from multidiff.points.distance import nearest
         from multidiff.points.plot import marked, plot
 
-        # `merge` puts the given points first.
-        return plot(media if given is None else marked(media, np.arange(len(media)) < len(given)), path, title)
+        if given is not None:
+            media = marked(media, nearest(media.points, given.points) <= 1e-6 * np.ptp(media.points))
+        return plot(media, path, title)
+
+
+def _without_strays(cloud: PointCloud) -> PointCloud:
+    """The cloud without the points that lie apart; a Notice says how many."""
+    apart = strays(cloud.points)
+    warnings.warn(f"{apart.sum()} of {len(cloud)} given points lie apart and are left out", Notice, stacklevel=2)
+    return cloud.select(~apart)
 
 
 POINTS = Points()

@@ -7,10 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from multidiff import registry, text, weights
 from multidiff.cli import COMMANDS
+from multidiff.points.media import PointCloud
 from tests.cli.conftest import SUFFIX, Run
 from tests.tiny import OVERRIDES
 
@@ -114,6 +116,16 @@ def test_synthetic_data_are_checked_and_a_model_is_measured_on_them(run: Run) ->
         "4 items, 1 completions of each, no captions told",
         "out/eval-shapes-complete/index.html",
     ]
+
+
+def test_what_is_dropped_from_a_scan_is_said_on_stderr(run: Run) -> None:
+    scan = np.random.default_rng(0).standard_normal((200, 3))
+    PointCloud(np.concatenate([scan, [[50.0, 0, 0]]])).save("scan.ply")
+    told = run("complete", "shapes", "scan.ply", "--steps", 1, "--outliers", "drop", "--up", "z")
+    assert told.code == 0
+    assert " of 201 given points lie apart and are left out\n" in told.err
+    assert run("complete", "shapes", "scan.ply", "--steps", 1).err == ""
+    assert run("complete", "shapes", "scan.ply", "--outliers", "dropp").is_refused(2, "outliers", "'drop'")
 
 
 def test_data_that_cannot_be_checked_or_made(run: Run, tmp_path: Path) -> None:

@@ -291,3 +291,12 @@ def test_a_file_in_upper_case_is_read(tmp_path: Path) -> None:
     PointCloud(POINTS).save(tmp_path / "a.ply")
     shutil.move(tmp_path / "a.ply", tmp_path / "A.PLY")
     assert len(PointCloud.read(tmp_path / "A.PLY")) == 300
+
+
+def test_points_that_lie_apart_are_found_and_sparse_regions_are_not() -> None:
+    rng = np.random.default_rng(0)
+    dense, sparse = (np.concatenate([rng.random((n, 2)), np.zeros((n, 1))], axis=1) for n in (2000, 200))
+    points = np.concatenate([dense, sparse + np.array([1, 0, 0]), [[0.5, 0.5, 0.3], [1.5, 0.5, -0.4], [3, 3, 3]]])
+    found = sampling.strays(points)
+    assert found[-3:].all()
+    assert found[:-3].mean() < 0.02

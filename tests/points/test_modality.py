@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from multidiff import core
-from multidiff.errors import MediaError
+from multidiff.errors import MediaError, Notice
 from multidiff.modality import Example
 from multidiff.points.augment import PointTraining
 from multidiff.points.codec import PointCodec, PointCodecSpec
@@ -54,9 +54,10 @@ def scan(count: int = 300) -> PointCloud:
 
 
 def completed(
-    media: PointCloud, network: PointNetwork, codec: PointCodec, points: int = 256, up: str = "y"
+    media: PointCloud, network: PointNetwork, codec: PointCodec, points: int = 256, **task: str
 ) -> PointCloud:
-    given, options = POINTS.given(media, "complete", CompletePart(known=64, up=up), codec, PointOptions(points=points))
+    asked = CompletePart(known=64, **task)
+    given, options = POINTS.given(media, "complete", asked, codec, PointOptions(points=points))
     denoiser = core.NetworkDenoiser(
         network, core.make(core.SCHEDULES, "cosine", {}), core.make(core.PARAMETERIZATIONS, "velocity", {})
     )
@@ -256,3 +257,18 @@ def test_a_scan_with_another_axis_up_is_completed_as_if_it_stood(network: PointN
         np.testing.assert_allclose(whole.rotated(UP[up]).points, expected.points, atol=1e-3)
     with pytest.raises(ValueError, match="up"):
         CompletePart(up="w")
+
+
+def test_stray_points_are_dropped_when_asked_and_it_is_said_how_many(network: PointNetwork, codec: PointCodec) -> None:
+    wall = scan(600)
+    dirty = PointCloud(
+        np.concatenate([wall.points, [[9.0, 9, 9], [-5, 1, 1]]]), np.concatenate([wall.colors, [[1, 2, 3]] * 2])
+    )
+    with pytest.warns(Notice, match=r"\d+ of 602 given points lie apart") as told:
+        whole = completed(dirty, network, codec, outliers="drop")
+    dropped = int(str(told[0].message).split()[0])
+    assert 2 <= dropped < 20
+    assert not (whole.points[: 602 - dropped] == [9, 9, 9]).all(1).any()
+    kept = {tuple(p) for p in whole.points[: 602 - dropped].tolist()}
+    assert kept < {tuple(p) for p in wall.points.tolist()}
+    assert (completed(dirty, network, codec).points[600] == [9, 9, 9]).all()
