@@ -30,7 +30,7 @@ CLIPPED = 1e-3
 """Share of samples at or beyond full scale from which a sound counts as clipping."""
 RESOLUTIONS = ((1024, 256), (2048, 512), (512, 128))
 """(n_fft, hop) of the multi-resolution STFT distance."""
-NEAR, FAR = 0.005, 0.1
+NEAR, FAR = 0.005, 0.05
 """Seconds beside a seam that belong to it, and beyond them that it is compared with."""
 BEND = 1e-10
 """Power of a second difference that counts as none: that of rounding to 16 bits."""
@@ -68,15 +68,18 @@ def spectral_centroid(audio: Audio) -> float:
 
 
 def seam_energy(audio: Audio, seam: int) -> float:
-    """dB: what the second difference holds within 5 ms of sample `seam` against the 100 ms on each side of that.
+    """dB: what the second difference holds within 5 ms of sample `seam` against the mean level of the 50 ms before and
+    of those after.
 
-    About 0 where sound goes on; a click makes it high, a hole low. The mean of the channels is measured.
+    About 0 where sound goes on, rises or decays; a click makes it high, a hole low. The mean of the channels is
+    measured.
     """
     bend = np.diff(audio.mono().samples[0].astype(np.float64), n=2, append=0, prepend=0) ** 2
     near, far = round(NEAR * audio.rate), round(FAR * audio.rate)
-    start, first, last = max(seam - near - far, 0), max(seam - near, 0), seam + near
-    around = np.concatenate([bend[start:first], bend[last : last + far]])
-    return float(10 * np.log10((bend[first:last].mean() + BEND) / (around.mean() + BEND)))
+    before, after = max(seam - near, 0), seam + near
+    parts = bend[before:after], bend[max(before - far, 0) : before], bend[after : after + far]
+    here, *beside = (10 * np.log10(part.mean() + BEND) for part in parts if part.size)
+    return float(here - np.mean(beside))
 
 
 def loop_energy(audio: Audio) -> float:
