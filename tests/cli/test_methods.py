@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from multidiff import registry
@@ -39,6 +40,40 @@ def test_an_edit_by_inversion_knows_what_the_file_was(run: Run, files: dict[str,
     asked = ("edit", "sfx", files["sfx"], "a cat", "--editing", "inversion", "--steps", 3)
     first, second = run(*asked, "--source", "a dog"), run(*asked, "--source", "rain")
     assert first.paths[0].read_bytes() != second.paths[0].read_bytes()
+
+
+@pytest.mark.parametrize("model", SUFFIX)
+def test_a_morph_leads_from_one_file_to_the_other_each_made_again_alone(
+    run: Run, files: dict[str, Path], model: str
+) -> None:
+    last = run("sample", model, "rain", "--steps", 2).paths[0]
+    asked = ("morph", model, files[model], last, "--steps", 4)
+    made = run(*asked, "--frames", 3)
+    assert [path.name.split("_")[1][:3] for path in made.paths] == ["000", "050", "100"], made
+    assert len({path.read_bytes() for path in made.paths}) == 3
+    middle = made.paths[1]
+    again = run("sample", "--from", middle.with_suffix(".json"), "-o", "again").paths[0]
+    assert again.read_bytes() == middle.read_bytes()
+    assert run("morph", model, files[model], "nowhere.ply").is_refused(2, "nowhere.ply")
+    last.write_bytes(files[model].read_bytes())
+    changed = run("sample", "--from", middle.with_suffix(".json"), "-o", "again")
+    assert changed.is_refused(2, last, "has changed")
+
+
+def test_features_are_arrays_by_the_names_of_their_layers(run: Run, files: dict[str, Path]) -> None:
+    layers = run("features", "sfx").out.split()
+    assert "prompt" in layers
+    made = run("features", "sfx", files["sfx"], "--layer", "prompt", "--layer", layers[-1], "-o", "f")
+    assert [path.as_posix() for path in made.paths] == ["f/in.npz"]
+    with np.load(made.paths[0]) as arrays:
+        assert set(arrays) == {"prompt", layers[-1]}
+        assert all(np.isfinite(array).all() for array in arrays.values())
+        noisier = run("features", "sfx", files["sfx"], "--layer", layers[-1], "--log-snr", -3, "-o", "g").paths[0]
+        assert not np.array_equal(np.load(noisier)[layers[-1]], arrays[layers[-1]])
+    wrong = run("features", "sfx", files["sfx"], "--layer", "promt")
+    assert wrong.is_refused(2, "no layer 'promt'", "did you mean 'prompt'", "multidiff features sfx")
+    twice = run("features", "sfx", files["sfx"], files["sfx"], "--layer", "prompt")
+    assert twice.is_refused(2, "in.npz", "two files")
 
 
 @pytest.mark.parametrize(
