@@ -184,6 +184,15 @@ class Judged(Protocol):
         ...
 
 
+@runtime_checkable
+class Scripted(Protocol):
+    """A medium that has parts of use by themselves, as programs that need no multidiff."""
+
+    def scripts(self, codec: Any) -> Mapping[str, torch.jit.ScriptModule]:
+        """TorchScript by name, on the CPU."""
+        ...
+
+
 class Modality(Protocol):
     """One medium, as seen from above."""
 

@@ -19,6 +19,7 @@ from multidiff.audio.media import SILENCE, Audio, usable
 from multidiff.audio.network import LatentTransformer, NetworkSpec
 from multidiff.audio.objectives import AutoencoderObjective, TaggerObjective, VocoderObjective
 from multidiff.audio.tagger import Tagger
+from multidiff.audio.vocoder import script
 from multidiff.errors import InputError
 from multidiff.modality import Batch, Example, Given, Objective, Spec, Trial
 
@@ -67,6 +68,9 @@ class AudioModality:
         if isinstance(codec, Tagger):
             return {"tagger": TaggerObjective(codec)}
         return {"vae": AutoencoderObjective(codec), "vocoder": VocoderObjective(codec)}
+
+    def scripts(self, codec: MelCodec | Tagger) -> Mapping[str, torch.jit.ScriptModule]:
+        return {"vocoder": script(codec.vocoder)} if isinstance(codec, MelCodec) else {}
 
     def event_shape(self, codec: MelModule, options: AudioOptions) -> tuple[int, ...]:
         return codec.spec.channels, codec.length(codec.samples(options.seconds))

@@ -63,6 +63,14 @@ class Vocos(nn.Module):
         return self.features.istft(self.spectrum(log_mel))
 
 
+def script(vocoder: Vocos) -> torch.jit.ScriptModule:
+    """The vocoder as TorchScript, which gives the same waveforms without this code, for any B and F."""
+    log_mel = torch.full((1, vocoder.features.n_mels, 64), MEL_MEAN)
+    with torch.no_grad():
+        traced: torch.jit.ScriptModule = torch.jit.trace(vocoder.cpu().eval(), log_mel, check_trace=False)
+    return traced
+
+
 class GriffinLim(nn.Module):
     """The vocoder without weights: log_mel (B, M, F) -> wave (B, F * hop). Deterministic: phases start at 0."""
 

@@ -6,7 +6,7 @@ from multidiff.audio import synth
 from multidiff.audio.codec import CodecSpec, MelCodec
 from multidiff.audio.features import LogMel
 from multidiff.audio.objectives import VocoderObjective
-from multidiff.audio.vocoder import AmplitudePrior, GriffinLim, SpectralLoss, Vocos
+from multidiff.audio.vocoder import AmplitudePrior, GriffinLim, SpectralLoss, Vocos, script
 
 
 @pytest.fixture(scope="module")
@@ -70,3 +70,13 @@ def test_the_spectral_loss_is_zero_for_equal_sounds_and_finite_for_silence(waves
     loss = SpectralLoss()
     assert loss(waves, waves) == 0
     assert torch.isfinite(loss(waves, torch.zeros_like(waves)))
+
+
+def test_the_vocoder_as_torchscript_gives_the_same_waveforms_at_any_size(features, waves, tmp_path):
+    torch.manual_seed(0)
+    vocoder = Vocos(features, 32, 2)
+    script(vocoder).save(tmp_path / "vocoder.pt")
+    loaded = torch.jit.load(tmp_path / "vocoder.pt")
+    for log_mel in (features(waves), features(waves[:1, :3000])):
+        with torch.no_grad():
+            torch.testing.assert_close(loaded(log_mel), vocoder(log_mel), rtol=0, atol=1e-6)
