@@ -61,6 +61,22 @@ def test_every_loss_is_its_weight_times_the_error_of_the_data(name, parameteriza
     torch.testing.assert_close(log_snr, s.log_snr(t))
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "weight"),
+    [
+        ("min-snr", {"gamma": 2.0}, lambda snr: snr.clamp(max=2.0)),
+        ("soft-min-snr", {"gamma": 2.0}, lambda snr: 2 * snr / (snr + 2)),
+        ("p2", {"gamma": 0.5, "k": 3.0}, lambda snr: snr / (3 + snr).sqrt()),
+        ("edm", {"sigma_data": 0.5}, lambda snr: snr + 4),
+        ("uncertainty", {"sigma_data": 0.5}, lambda snr: snr + 4),
+    ],
+)
+def test_the_options_of_a_weight_are_those_of_its_paper(name, options, weight):
+    snr = torch.tensor([0.1, 1.0, 3.0, 50.0], dtype=torch.float64)
+    ours = make(LOSSES, name, options)(snr.log() / 2, torch.ones_like(snr)).detach()
+    torch.testing.assert_close(ours, weight(snr))
+
+
 SCORES = [("score", "simple"), ("score", "hybrid")]
 """The score itself is infinite at the clean end, so its plain error is too."""
 
@@ -208,6 +224,16 @@ def test_importance_sampling_keeps_the_expected_loss_and_lowers_its_variance():
     corrected = times.correction(t) * loss_at(t)
     assert float(corrected.mean()) == pytest.approx(0.05 + 5 / 7, rel=0.02)
     assert corrected.var() < loss_at(even).var() / 10
+
+
+def test_importance_keeps_a_running_mean_and_a_uniform_floor():
+    times = make(TIMES, "importance", {"bins": 2, "decay": 0.75, "floor": 0.2})
+    for loss in (1.0, 3.0):
+        times.update(torch.tensor([0.25, 0.75]), torch.tensor([loss, 5.0]))
+    assert times.squares.tolist() == [0.75 * 1 + 0.25 * 9, 25.0]
+    root = 3**0.5
+    expected = torch.tensor([root, 5.0], dtype=torch.float64) / (root + 5) * 0.8 + 0.1
+    torch.testing.assert_close(times.shares, expected)
 
 
 def test_the_loss_feeds_the_times_that_depend_on_it():

@@ -208,6 +208,27 @@ def test_churn_keeps_the_law_of_the_data(schedule_name):
     assert float(torch.corrcoef(torch.cat([x, still]))[0, 1]) < 0.2
 
 
+@pytest.mark.parametrize(("s_tmin", "s_tmax"), [(0.0, math.inf), (1.0, 3.0), (3.0, math.inf), (0.0, 1.0)])
+@pytest.mark.parametrize("name", ["euler", "heun"])
+def test_churn_is_the_algorithm_of_the_paper(name, s_tmin, s_tmax):
+    """Karras et al. 2022, algorithm 2, lines 5 to 11, in sigma, for a step from 2 to 1.2."""
+    s = schedule("ve")
+    d, x, z = mixture(s), CheapNoise((4, 2))(0), CheapNoise((4, 2))(1)
+
+    def time(sigma):
+        return s.inverse(-torch.tensor(sigma, dtype=torch.float64).log()).expand(4)
+
+    gamma = 0.3 if s_tmin <= 2.0 <= s_tmax else 0.0
+    raised = 2.0 * (1 + gamma)
+    higher = x + math.sqrt(raised**2 - 2.0**2) * 1.1 * z
+    slope = (higher - d(higher, time(raised)).x0) / raised
+    expected = higher + (1.2 - raised) * slope
+    if name == "heun":
+        expected = higher + (1.2 - raised) * (slope + (expected - d(expected, time(1.2)).x0) / 1.2) / 2
+    sampler = make(SAMPLERS, name, {"gamma": 0.3, "s_tmin": s_tmin, "s_tmax": s_tmax, "s_noise": 1.1})
+    torch.testing.assert_close(sampler(d, State(x, time(2.0)), time(1.2), lambda stream=0: z).x, expected)
+
+
 def test_churn_beyond_its_bounds_and_beyond_pure_noise_does_nothing():
     d, noise = mixture(schedule("flow")), CheapNoise((4, 2))
     times = torch.linspace(1, 0, 8, dtype=torch.float64)
