@@ -56,8 +56,7 @@ class Model(Trained):
         """`count` media from a prompt."""
         asked = self.settings(**values)
         shape = self.modality.event_shape(self.codec, asked.options)
-        told = self._told(self.recipe.options if asked.sampling.windows else asked.options)
-        plan = self._plan(asked.sampling, prompt, shape, told)
+        plan = self._plan(asked.sampling, prompt, shape, self._told(asked.options))
         if self._slides(asked.sampling, shape):
             nothing = torch.zeros(1, *shape, device=self.device)
             made = self._slide(plan, asked.sampling, nothing, nothing, count, seed, progress)
@@ -200,20 +199,22 @@ class Model(Trained):
 
     def _plan(self, sampling: SampleSpec, prompt: str, shape: tuple[int, ...], told: Mapping[str, Tensor]) -> core.Plan:
         """What a run for one prompt does, with windows or as a loop where that is asked for. Raises InputError."""
-        told = {key: value.to(self.device) for key, value in told.items()} | self.tokens([prompt])
-        times = sampling.times(self.denoiser().schedule)
-        plan = core.Plan(self.guided(sampling), sampling.sampler.make(core.SAMPLERS), times, told)
         axis = self.modality.time_axis
         if (sampling.windows or sampling.loop) and axis is None:
             raise InputError(f"{self.name}: {self.modality.name} have no time: no windows, no loop")
+        told = {key: value.to(self.device) for key, value in told.items()} | self.tokens([prompt])
+        times = sampling.times(self.denoiser().schedule)
+        plan = core.Plan(self.guided(sampling), sampling.sampler.make(core.SAMPLERS), times, told)
         if axis is None:
             return plan
-        size = self._window(axis)
-        if sampling.windows == "averaged" and shape[axis] > size:
-            windows = core.Windows(plan.denoiser, axis, size, -(-size // 2), sampling.loop)
-            plan = replace(plan, denoiser=windows)
-        if sampling.loop and self._slides(sampling, shape):
-            raise InputError(f"{self.name}: sliding windows end where they end; for a longer loop take averaged ones")
+        if sampling.windows and shape[axis] > (size := self._window(axis)):
+            # Each window is told of itself, not of the whole.
+            plan = replace(plan, condition=told | self._told(self.recipe.options))
+            if sampling.windows == "averaged":
+                windows = core.Windows(plan.denoiser, axis, size, -(-size // 2), sampling.loop)
+                plan = replace(plan, denoiser=windows)
+            elif sampling.loop:
+                raise InputError(f"{self.name}: sliding windows make no loop; take averaged ones")
         return replace(plan, sampler=core.Loop(plan.sampler, axis)) if sampling.loop else plan
 
     def _window(self, axis: int) -> int:

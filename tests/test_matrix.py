@@ -40,9 +40,9 @@ def in_model_space(monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
     seen: list[torch.Tensor] = []
     decode = Model._decode
 
-    def spy(self: Model, x: torch.Tensor, options: Any) -> list[Any]:
+    def spy(self: Model, x: torch.Tensor, *rest: Any) -> list[Any]:
         seen.append(x)
-        return decode(self, x, options)
+        return decode(self, x, *rest)
 
     monkeypatch.setattr(Model, "_decode", spy)
     return seen

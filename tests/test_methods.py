@@ -161,7 +161,7 @@ def test_windows_and_loops_along_time(
     size = model.modality.event_shape(model.codec, model.recipe.options)[axis]
     made: list[torch.Tensor] = []
     decode = Model._decode
-    monkeypatch.setattr(Model, "_decode", lambda self, x, options: [made.append(x), *decode(self, x, options)][1:])
+    monkeypatch.setattr(Model, "_decode", lambda self, x, *rest: [made.append(x), *decode(self, x, *rest)][1:])
 
     def line(**asked: object) -> torch.Tensor:
         model.sample("", steps=4, guidance=1.0, **asked)
@@ -195,6 +195,26 @@ def test_sliding_windows_go_on_from_what_is_given_with_noise_of_their_own(tiny_c
     assert len({frame.tobytes() for frame in longer.frames[len(clip) :]}) == len(longer) - len(clip)
 
 
+@pytest.mark.parametrize("windows", ["averaged", "sliding"])
+def test_each_window_is_told_of_itself(tiny_codec: Path, monkeypatch: pytest.MonkeyPatch, windows: str) -> None:
+    model = build(tiny_codec, "audio")
+    seen = set()
+    forward = type(model.network).forward
+
+    def spy(
+        self: torch.nn.Module, x: torch.Tensor, log_snr: torch.Tensor, condition: dict[str, torch.Tensor]
+    ) -> object:
+        seen.update(condition["seconds"][:, 1].tolist())
+        return forward(self, x, log_snr, condition)
+
+    monkeypatch.setattr(type(model.network), "forward", spy)
+    model.complete(given("audio"), extend=1.0, steps=2, windows=windows)
+    model.sample("rain", seconds=1.0, steps=2, windows=windows)
+    assert seen == {0.25}
+    model.sample("rain", seconds=0.2, steps=2, windows=windows)
+    assert min(seen) == pytest.approx(0.2)
+
+
 @pytest.mark.parametrize("medium", RECIPES)
 def test_interpolation_leads_from_one_to_the_other(
     tiny_codec: Path, medium: str, monkeypatch: pytest.MonkeyPatch
@@ -206,7 +226,7 @@ def test_interpolation_leads_from_one_to_the_other(
     ends = [model.encode(each)[0] for each in model.modality.alike(first, last)]
     made: list[torch.Tensor] = []
     decode = Model._decode
-    monkeypatch.setattr(Model, "_decode", lambda self, x, options: [made.append(x), *decode(self, x, options)][1:])
+    monkeypatch.setattr(Model, "_decode", lambda self, x, *rest: [made.append(x), *decode(self, x, *rest)][1:])
     model.interpolate(first, last, [0, 0.5, 1], steps=20)
     model.interpolate(first, last, [0.5], steps=20)
     torch.testing.assert_close(made[0], ends[0], atol=0.02, rtol=0)
