@@ -175,7 +175,8 @@ def test_windows_and_loops_along_time(
     # One after the other: the first as it is alone, of the next what follows the half that both share.
     slid = line(**longer, windows="sliding")
     torch.testing.assert_close(slid[:size], torch.linspace(-1, 1, size))
-    assert slid[-1] == 1 and slid[size:].min() > -1
+    assert slid[-1] == 1
+    assert slid[size:].min() > -1
     torch.testing.assert_close(line(windows="sliding"), line())
     with pytest.raises(InputError, match="averaged"):
         line(**longer, windows="sliding", loop=True)
