@@ -39,6 +39,7 @@ class Job(Spec):
     last_sha256: str = ""
     task: str = ""
     seed: int = 0
+    best_of: int = Field(1, ge=1)
     strength: float | None = Field(None, gt=0, le=1)
     share: float = Field(0.0, ge=0, le=1)
     operator: MethodSpec | None = None
@@ -58,7 +59,7 @@ class Job(Spec):
         """The media this job makes. Raises InputError or MediaError for what is wrong with it."""
         common = {**self.settings.model_dump(exclude={"prompt"}), **self.options}
         if self.command == "sample":
-            return model.sample(self.prompt, seed=self.seed, progress=progress, **common)[0]
+            return model.sample(self.prompt, seed=self.seed, best_of=self.best_of, progress=progress, **common)[0]
         common |= {"prompt": self.prompt, "seed": self.seed, "progress": progress}
         given = _unchanged(self.given, self.given_sha256, model)
         try:

@@ -29,6 +29,9 @@ INVERSIONS, TOLERANCE = 8, 1e-3
 INVERSION: Mapping[str, Any] = {"guidance": 1.0, "sampler": "ddim"}
 """Settings under which sampling leads from an inverted noise back to what was inverted."""
 
+CANDIDATE = 2**40
+"""Between the seeds of the candidates for one sample, far from those of other samples."""
+
 Progress = Callable[[int, int], None]
 """Called as progress(step, steps) while sampling."""
 
@@ -51,10 +54,32 @@ class Model(Trained):
         return resolve(self.recipe, self.modality, task, values)
 
     def sample(
-        self, prompt: str = "", *, count: int = 1, seed: int = 0, progress: Progress | None = None, **values: Any
+        self,
+        prompt: str = "",
+        *,
+        count: int = 1,
+        seed: int = 0,
+        best_of: int = 1,
+        progress: Progress | None = None,
+        **values: Any,
     ) -> list[Any]:
-        """`count` media from a prompt."""
+        """`count` media from a prompt, each the one of `best_of` candidates that the medium's judge finds most like it.
+
+        The first candidate is the one made with best_of = 1.
+        """
         asked = self.settings(**values)
+        if best_of > 1:
+            fitness = self.fitness(prompt)
+            return [
+                max(
+                    (
+                        self.sample(prompt, seed=seed + i + k * CANDIDATE, progress=progress, **values)[0]
+                        for k in range(best_of)
+                    ),
+                    key=fitness,
+                )
+                for i in range(count)
+            ]
         shape = self.modality.event_shape(self.codec, asked.options)
         plan = self._plan(asked.sampling, prompt, shape, self._told(asked.options))
         if self._slides(asked.sampling, shape):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as functional
 from torch import Tensor, nn
 
 import multidiff
@@ -21,13 +22,16 @@ from multidiff.classifier import PromptClassifier, features
 from multidiff.errors import InputError, MediaError, ModelError, did_you_mean
 from multidiff.files import folder as writable_folder
 from multidiff.files import save_tensors, written_whole
-from multidiff.modality import Looping, Modality
+from multidiff.modality import Judged, Looping, Modality
 from multidiff.nn.embedding import masked_mean
 from multidiff.recipe import Recipe
 from multidiff.specs import SampleSpec
 
 FORMAT = "1"
 """Version of the checkpoint layout, in the metadata of model.safetensors."""
+
+SHARPNESS = 20.0
+"""How much a prompt's likeness to a class counts, in ranking candidates."""
 
 PRECISIONS = {"auto": torch.bfloat16, "bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
@@ -164,6 +168,28 @@ class Trained:
         if what := self.recipe.apart(other.recipe):
             raise ModelError(f"{name}: cannot guide {self.name}, which has another {what}")
         return other
+
+    def fitness(self, prompt: str) -> Callable[[Any], float]:
+        """The log-probability of a prompt that the medium's judge finds for one item, by the classes it tells apart:
+
+            log p(prompt | item) = log sum_c p(c | item) p(c | prompt)
+
+        with p(c | prompt) the softmax of SHARPNESS times the cosine of their mean tokens. A prompt unlike all classes
+        is nearly as probable of everything. Raises InputError for a medium without a judge, ModelError where the judge
+        is missing.
+        """
+        medium = self.modality
+        if not isinstance(medium, Judged) or self.others is None or self.text.dim == 0:
+            raise InputError(f"{self.name}: has no judge that could rank candidates by a prompt; leave best-of out")
+        judge = self.others(medium.judge).codec
+        told = self.tokens([prompt, *(name.replace("_", " ") for name in medium.classes(judge))])
+        means = functional.normalize(masked_mean(told["tokens"], told["tokens_mask"]).float(), dim=1)
+        of_prompt = (SHARPNESS * means[1:] @ means[0]).log_softmax(dim=0)
+
+        def found(item: Any) -> float:
+            return float((medium.log_probabilities(judge, item).to(of_prompt) + of_prompt).logsumexp(dim=0))
+
+        return found
 
     def encode(self, media: Any, prompt: str = "") -> tuple[Tensor, dict[str, Tensor]]:
         """(x0 (1, *event) in model space, the condition of its length and the prompt). Raises MediaError."""

@@ -188,9 +188,8 @@ def judged(judge: Tagger, real: Sequence[Example], generated: Sequence[Example])
     """
     if not isinstance(judge, Tagger):
         raise InputError("the judge is no classifier; train one by recipes/audio/classifier.yaml")
-    rows = [
-        judge.encode([example.media for example in examples]).double().cpu().numpy() for examples in (real, generated)
-    ]
+    embeddings = [judge.encode([example.media for example in examples]) for examples in (real, generated)]
+    rows = [each.double().cpu().numpy() for each in embeddings]
     kernel = partial(kernel_distance, width=bandwidth(rows[0]))
     figures = {
         "embedding_frechet": frechet_distance(rows[0], rows[1]),
@@ -200,7 +199,7 @@ def judged(judge: Tagger, real: Sequence[Example], generated: Sequence[Example])
     }
     told = [
         guess == example.label
-        for guess, example in zip(judge.guesses(rows[1]), generated, strict=True)
+        for guess, example in zip(judge.guesses(embeddings[1]), generated, strict=True)
         if example.label in judge.spec.classes
     ]
     return figures | ({"class_accuracy": float(np.mean(told))} if told else {})

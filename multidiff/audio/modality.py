@@ -119,6 +119,12 @@ class AudioModality:
 
         return judged(judge, real, generated)
 
+    def classes(self, judge: Tagger) -> Sequence[str]:
+        return judge.spec.classes
+
+    def log_probabilities(self, judge: Tagger, audio: Audio) -> Tensor:
+        return judge.log_probabilities(judge.encode([audio]))[0]
+
     def memorisation(self, training: Sequence[Audio], media: Sequence[Audio]) -> dict[str, float]:
         from multidiff.audio.metrics import memorisation
 

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -59,10 +58,13 @@ class Tagger(MelModule):
         raise ModelError("a model with codec.classes tells sounds apart; it cannot make any")
 
     @torch.no_grad()
-    def guesses(self, embeddings: np.ndarray) -> list[str]:
-        """The likeliest label of each row of (N, width)."""
-        rows = torch.from_numpy(embeddings).to(self.log_mel.window)
-        return [self.spec.classes[index] for index in self.head(rows).argmax(dim=1).tolist()]
+    def log_probabilities(self, embeddings: Tensor) -> Tensor:
+        """log p(class | sound) (N, K) of embeddings (N, width)."""
+        return self.head(embeddings).log_softmax(dim=1)
+
+    def guesses(self, embeddings: Tensor) -> list[str]:
+        """The likeliest label of each of the embeddings (N, width)."""
+        return [self.spec.classes[index] for index in self.log_probabilities(embeddings).argmax(dim=1).tolist()]
 
     def label(self, example: Example) -> Tensor:
         """The index () of an example's label. Raises MediaError where it is none of the classes."""

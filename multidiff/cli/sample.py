@@ -16,6 +16,9 @@ from multidiff.errors import InputError
 @click.argument("model", required=False)
 @click.argument("prompt", required=False)
 @click.option("--from", "sidecar", help="Make the sample of this sidecar again (a .json, or the file beside it).")
+@click.option(
+    "--best-of", type=click.IntRange(1, 1000), default=1, help="[audio] Candidates of which the judge picks the best."
+)
 @common.shared_options
 @common.medium_options(lambda modality: [modality.options])
 def command(model: str | None, prompt: str | None, sidecar: str | None, **values: Any) -> None:
@@ -30,7 +33,7 @@ def command(model: str | None, prompt: str | None, sidecar: str | None, **values
         return
     if not model:
         raise click.UsageError("give a MODEL (see `multidiff list`), or --from a sidecar")
-    common.make("sample", model, prompt, values)
+    common.make("sample", model, prompt, values, best_of=values["best_of"])
 
 
 AGAIN = ("sidecar", "out", "formats", "plot", "embed", "device")
