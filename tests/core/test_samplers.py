@@ -208,6 +208,15 @@ def test_churn_keeps_the_law_of_the_data(schedule_name):
     assert float(torch.corrcoef(torch.cat([x, still]))[0, 1]) < 0.2
 
 
+def test_heun_is_eulers_step_where_x_tells_nothing_of_the_data():
+    """At log-SNR -10 the mean of slopes would multiply what x0 changes by by e^5."""
+    s = schedule("cosine")
+    state = State(CheapNoise((4, 2))(0), torch.ones(4, dtype=torch.float64))
+    end = s.inverse(torch.full((4,), -5.0, dtype=torch.float64))
+    heun, euler = (make(SAMPLERS, name)(mixture(s), state, end, None).x for name in ("heun", "euler"))
+    torch.testing.assert_close(heun, euler, rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize(("s_tmin", "s_tmax"), [(0.0, math.inf), (1.0, 3.0), (3.0, math.inf), (0.0, 1.0)])
 @pytest.mark.parametrize("name", ["euler", "heun"])
 def test_churn_is_the_algorithm_of_the_paper(name, s_tmin, s_tmax):
