@@ -19,8 +19,9 @@ from multidiff import weights
 from multidiff.dataset import SKIPPED
 from multidiff.errors import InputError, ModelError
 from multidiff.files import folder, written_whole
-from multidiff.modality import Completing, Example, Judged, Remembering, Trial
+from multidiff.modality import Completing, Example, Judged, Modality, Remembering, Trial
 from multidiff.model import Model
+from multidiff.output import PLAYERS, element
 
 SHOWN = 12
 """Items on a page."""
@@ -93,7 +94,7 @@ def evaluate(
     progress: Callable[[int, int], None] | None = None,
     **values: Any,
 ) -> Report:
-    """Sample with the captions of held-out files, measure, and write report.json, pictures and index.html.
+    """Sample with the captions of held-out files, measure, and write report.json and index.html.
 
     `judge`: the model whose opinion counts, where the medium has such figures; by default the shipped one. Raises
     InputError when the data holds fewer than four usable items of the split, ModelError for a judge that is not there.
@@ -124,8 +125,8 @@ def evaluate(
     pictures = []
     for index, (example, made) in enumerate(zip(shown[:SHOWN], generated, strict=False)):
         pair = [
-            modality.plot(example.media, target / f"{index:02d}_real.png", "real"),
-            modality.plot(made, target / f"{index:02d}_generated.png", "generated"),
+            _figure(modality, example.media, target / f"{index:02d}_real", "real"),
+            _figure(modality, made, target / f"{index:02d}_generated", "generated"),
         ]
         pictures.append((example.text, pair))
     _write(target, report, f"{model.name}: real and generated", pictures)
@@ -145,7 +146,7 @@ def evaluate_completion(
     progress: Callable[[int, int], None] | None = None,
     **values: Any,
 ) -> CompletionReport:
-    """Complete parts of held-out files, measure, and write report.json, pictures and index.html.
+    """Complete parts of held-out files, measure, and write report.json and index.html.
 
     A user's part has no caption, so by default none is told. Raises InputError for a task the medium does not have or
     cannot measure, and as `evaluate`.
@@ -184,8 +185,8 @@ def evaluate_completion(
     for kind, rows in tried.items():
         for index, (example, trial, made) in enumerate(rows[:SHOWN]):
             pair = [
-                modality.plot(made[0], target / f"{kind}_{index:02d}_completed.png", "completed", trial.given),
-                modality.plot(trial.whole, target / f"{kind}_{index:02d}_truth.png", "truth"),
+                _figure(modality, made[0], target / f"{kind}_{index:02d}_completed", "completed", trial.given),
+                _figure(modality, trial.whole, target / f"{kind}_{index:02d}_truth", "truth"),
             ]
             pictures.append((f"{kind}: {example.text}", pair))
     _write(target, report, f"{model.name}: completed and true", pictures)
@@ -231,23 +232,24 @@ def _prompt(model: Model, example: Example, captions: bool) -> str:
     return example.text if captions and model.text.dim else ""
 
 
-def _write(
-    target: Path,
-    report: Report | CompletionReport,
-    title: str,
-    pictures: Sequence[tuple[str, Sequence[Path]]],
-) -> None:
-    """report.json and the page: figures, then pictures below their captions."""
-    cells = []
-    for caption, paths in pictures:
-        images = "".join(f'<img src="{path.name}" alt="{path.stem}">' for path in paths)
-        cells.append(f"<section><p>{html.escape(caption)}</p>{images}</section>")
+def _figure(modality: Modality, media: Any, path: Path, title: str, given: Any = None) -> str:
+    """HTML of one item: its picture, and a player of it in the first format that browsers play."""
+    shown = [modality.plot(media, path.with_suffix(".png"), title, given)]
+    playable = [name for name in modality.media.formats if f".{name}" in PLAYERS]
+    shown += [media.save(path.with_suffix(f".{name}")) for name in playable[:1]]
+    return f"<figure>{''.join(element(each.name) for each in shown)}</figure>"
+
+
+def _write(target: Path, report: Report | CompletionReport, title: str, rows: Sequence[tuple[str, list[str]]]) -> None:
+    """report.json and the page: the report's table, then figures below their captions."""
+    cells = [f"<section><p>{html.escape(caption)}</p>{''.join(figures)}</section>" for caption, figures in rows]
     with written_whole(target / "report.json") as temporary:
         temporary.write_text(json.dumps(asdict(report), indent=1) + "\n", "utf-8")
     with written_whole(target / "index.html") as temporary:
         temporary.write_text(
             f"<!doctype html><meta charset=utf-8><title>{html.escape(report.model)}</title>"
-            "<style>body{font:15px system-ui;margin:2em}img{max-width:45%;margin-right:2%}</style>"
+            "<style>body{font:15px system-ui;margin:2em}figure{display:inline-block;width:45%;margin:0 2% 0 0}"
+            "img,audio,video{width:100%}</style>"
             f"<h1>{html.escape(title)}</h1><pre>{report.table()}</pre>{''.join(cells)}\n",
             "utf-8",
         )

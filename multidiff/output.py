@@ -102,7 +102,7 @@ def write_index(folder: Path) -> Path:
         except InputError:
             continue  # another program's
         job = record["job"]
-        shown = "".join(_element(str(name)) for name in record["files"] if (folder / str(name)).exists())
+        shown = "".join(element(str(name)) for name in record["files"] if (folder / str(name)).exists())
         said = html.escape(f"{job.get('prompt') or job.get('given') or ''}")
         cards.append(
             f"<figure>{shown}<figcaption>{said}<small>{html.escape(_caption(job))}</small></figcaption></figure>"
@@ -120,7 +120,8 @@ def write_index(folder: Path) -> Path:
     return page
 
 
-def _element(name: str) -> str:
+def element(name: str) -> str:
+    """HTML that shows or plays a file of the page's folder."""
     kind, name = PLAYERS.get(Path(name).suffix), html.escape(name, quote=True)
     if kind == "img":
         return f'<a href="{name}"><img src="{name}" alt=""></a>'

@@ -37,6 +37,12 @@ def test_a_model_is_measured_against_held_out_files(medium: str, tiny_codec: Pat
     for name in ("00_real.png", "00_generated.png", "03_generated.png"):
         assert (tmp_path / "out" / name).stat().st_size > 1000
         assert name in page
+    player = {
+        "audio": '<audio controls loop src="03_generated.wav">',
+        "video": "<video controls loop",
+        "points": "<img",
+    }
+    assert player[medium] in page
 
 
 def shapes(folder: Path, count: int = 8) -> tuple[str, ...]:

@@ -10,7 +10,6 @@ returns exactly the samples asked for.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
@@ -20,6 +19,7 @@ from pydantic import Field, field_validator
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from multidiff.audio.edges import EDGE, SEAM, crossfaded, faded
 from multidiff.audio.features import LogMel
 from multidiff.audio.media import Audio
 from multidiff.audio.vocoder import MEL_MEAN, MEL_STD, GriffinLim, Vocos
@@ -31,8 +31,6 @@ PEAK = 0.9
 """Given sounds are brought to this peak for the model, which has learned from sounds at it (AudioData.peak)."""
 FULL_SCALE = 0.98
 """The highest peak of a generated sound: room for the rounding and the filters of lossy formats."""
-EDGE, SEAM = 0.005, 0.03
-"""Seconds over which a generated sound fades in and out, and over which the end of a loop becomes its beginning."""
 CHUNK = 256
 """Latent frames decoded at once: 12 s at 22.05 kHz, so that long sounds need no more memory."""
 
@@ -225,28 +223,6 @@ class MelCodec(MelModule):
     def _sounds(self, waves: Tensor) -> list[Audio]:
         waves = waves * (FULL_SCALE / waves.abs().amax(dim=1, keepdim=True)).clamp(max=1)
         return [Audio(wave, self.rate) for wave in waves]
-
-
-def faded(waves: Tensor, size: int) -> Tensor:
-    """Waveforms (B, n) rising from and falling to silence within `size` samples, or n/2 if that is less."""
-    size = min(size, waves.shape[1] // 2)
-    ramp = torch.sin(0.5 * math.pi * torch.arange(1, size + 1, device=waves.device) / (size + 1)).square()
-    middle = ramp.new_ones(waves.shape[1] - 2 * size)
-    return waves * torch.cat([ramp, middle, ramp.flip(0)])
-
-
-def crossfaded(ending: Tensor, beginning: Tensor, size: int) -> Tensor:
-    """`beginning` (B, n), whose first `size` samples, or n, come gradually out of `ending` (B, >= size).
-
-    Weights r and 1 - r, divided by the level of their sum at the correlation that the two have: 1 for equal sounds,
-    equal power for unrelated ones.
-    """
-    size = min(size, beginning.shape[1])
-    ending, into = ending[:, :size], beginning[:, :size]
-    r = torch.sin(0.5 * math.pi * torch.arange(1, size + 1, device=into.device) / (size + 1)).square()
-    alike = torch.cosine_similarity(ending, into, dim=1).clamp(min=0)[:, None]
-    level = (r.square() + (1 - r).square() + 2 * alike * r * (1 - r)).sqrt()
-    return torch.cat([torch.lerp(ending, into, r) / level, beginning[:, size:]], dim=1)
 
 
 def _numbers(mel: MelSpec) -> list[int]:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from multidiff.audio.codec import EDGE, SEAM, CodecSpec, MelCodec, MelSpec, crossfaded
+from multidiff.audio.codec import CodecSpec, MelCodec, MelSpec
+from multidiff.audio.edges import EDGE, SEAM, crossfaded
 from multidiff.audio.media import Audio
 from multidiff.audio.objectives import AutoencoderObjective
 from multidiff.errors import ModelError
