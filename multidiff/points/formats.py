@@ -17,8 +17,10 @@ from multidiff.errors import MediaError
 from multidiff.points.arrays import Arrays
 from multidiff.points.meshes import MARK, read_gltf, read_mesh
 from multidiff.points.pcd import read_pcd
+from multidiff.points.sampling import face_areas
 
-MAX_GLB_POINTS = 65_536
+MAX_MESHED_POINTS = 65_536
+"""Points of a file that shows them by triangles."""
 PLAIN_COLOR = (86, 124, 178)
 OCTAHEDRON_VERTICES = np.array([[1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0], [0, 0, 1], [0, 0, -1]], np.float64)
 OCTAHEDRON_FACES = np.array([[0, 2, 4], [0, 5, 2], [0, 4, 3], [0, 3, 5], [1, 4, 2], [1, 2, 5], [1, 3, 4], [1, 5, 3]])
@@ -131,6 +133,18 @@ def _write_glb(cloud: Arrays, path: Path, tags: Mapping[str, str]) -> None:
     path.write_bytes(scene.export(file_type="glb"))
 
 
+def _write_stl(cloud: Arrays, path: Path, tags: Mapping[str, str]) -> None:
+    from multidiff.points.surface import surface
+
+    vertices, faces = surface(cloud.points)
+    table = np.zeros(len(faces), [("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
+    table["normal"] = face_areas(vertices, faces)[1]
+    table["corners"] = vertices[faces]
+    # A header that began with "solid" would announce text.
+    header = " ".join(["multidiff:", *tags.values()]).encode("utf-8")[:80].ljust(80)
+    path.write_bytes(header + len(faces).to_bytes(4, "little") + table.tobytes())
+
+
 READERS: dict[str, Callable[[Path], Arrays]] = {
     **dict.fromkeys((".ply", ".obj", ".off", ".stl"), read_mesh),
     **dict.fromkeys((".glb", ".gltf"), read_gltf),
@@ -147,4 +161,5 @@ WRITERS: dict[str, Callable[[Arrays, Path, Mapping[str, str]], None]] = {
     "npz": _write_npz,
     "xyz": _write_xyz,
     "obj": _write_obj,
+    "stl": _write_stl,
 }

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from multidiff import files
 from multidiff.errors import InputError, MediaError, did_you_mean
 from multidiff.points.arrays import Arrays
-from multidiff.points.formats import MAX_GLB_POINTS, READERS, WRITERS
+from multidiff.points.formats import MAX_MESHED_POINTS, READERS, WRITERS
 from multidiff.points.sampling import farthest_points
 
 MIN_POINTS = 16
@@ -140,16 +140,20 @@ class PointCloud:
             ) from None
 
     def save(self, path: str | Path, tags: Mapping[str, str] | None = None) -> Path:
-        """Write ply (binary), glb (one small octahedron per point, so that viewers show it; at most 65 536 points,
-        drawn at random), npz, xyz or obj by suffix; tags become comments. Raises InputError for another suffix."""
+        """Write ply (binary), npz, xyz or obj, glb (a small octahedron per point, so that viewers show it) or stl (a
+        watertight mesh round the points, by `surface`), by suffix; tags become comments.
+
+        glb and stl show at most 65 536 points, drawn at random; stl holds float32 only. Raises InputError for another
+        suffix.
+        """
         path = Path(path).expanduser()
         kind = path.suffix.lower().removeprefix(".")
         if kind not in self.formats:
             raise InputError(f"{path}: cannot write '.{kind}'; use one of {' '.join(self.formats)}")
         clean = {key: " ".join(str(value).split()) for key, value in (tags or {}).items()}
-        written = (
-            self.resample(MAX_GLB_POINTS, method="random") if kind == "glb" and len(self) > MAX_GLB_POINTS else self
-        )
+        written = self
+        if kind in ("glb", "stl") and len(self) > MAX_MESHED_POINTS:
+            written = self.resample(MAX_MESHED_POINTS, method="random")
         with files.written_whole(path) as temporary:
             WRITERS[kind](Arrays(written.points, written.colors, written.normals), temporary, clean)
         return path
