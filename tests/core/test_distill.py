@@ -24,6 +24,7 @@ from multidiff.core import (
     stratified,
 )
 from multidiff.core.distill import Examples
+from multidiff.core.distill.lesson import follow
 from tests.core.exact import CheapNoise, ExactNetwork, mixture, schedule
 from tests.core.laws import drawn, energy_distance
 
@@ -187,6 +188,32 @@ def test_where_critic_and_teacher_agree_distribution_matching_is_content():
     assert [name for name, _ in critics] == ["critic"] * 3
     assert group == "network"
     assert float(loss.abs().max()) < 1e-20
+
+
+def sure_of(value, seen=None):
+    """A network's denoiser whose estimate is `value` everywhere; `seen` collects the levels it is asked at."""
+
+    def network(x, log_snr, condition):
+        if seen is not None:
+            seen.append(log_snr)
+        return (x - value) / torch.sigmoid(-log_snr)[:, None]  # eps - x0, where sigma = sigmoid(-log_snr)
+
+    return denoiser(network)
+
+
+def test_distribution_matching_goes_by_the_difference_of_the_scores_normalised_by_the_teachers_distance():
+    seen = []
+    *_, (_, loss) = losses_of("dmd", student=sure_of(0.0), teacher=sure_of(2.0), critic=sure_of(5.0, seen))
+    torch.testing.assert_close(loss, torch.full_like(loss, ((5 - 2) / abs(0 - 2)) ** 2 / 2))
+    assert not torch.allclose(seen[0], seen[1])  # each update of the critic at levels of its own
+
+
+def test_the_teacher_is_followed_by_its_second_order_solver():
+    x, (t, s) = CheapNoise((4, 2))(0), (torch.full((4,), v, dtype=torch.float64) for v in (0.9, 0.5))
+    path = torch.linspace(0.9, 0.5, 5, dtype=torch.float64)
+    ours = follow(TEACHER, x, t, s, None, substeps=4)
+    theirs = sample(TEACHER, make(SAMPLERS, "dpm++2m"), path, CheapNoise((4, 2)), x=x)
+    torch.testing.assert_close(ours, theirs)
 
 
 def test_known_elements_and_weightless_ones_are_left_out():

@@ -12,7 +12,7 @@ from multidiff.core.likelihood import (
     log_likelihood,
     variational_bound,
 )
-from tests.core.exact import CheapNoise, mixture, schedule
+from tests.core.exact import CheapNoise, mixture, schedule, white
 from tests.core.laws import drawn
 
 
@@ -75,6 +75,15 @@ def test_the_bound_of_an_exact_denoiser_is_the_likelihood_itself(name):
     standard_error = bound.std(1) / 1500**0.5
     assert float(standard_error.max()) < 0.05
     assert bool(((bound.mean(1) + exact(d, points)).abs() < 4 * standard_error + 5e-3).all())
+
+
+def test_the_bound_is_exact_without_chance_at_the_mean_of_white_data_wherever_the_levels_end():
+    """There the control variate takes all of the noise's variance, and the prior all that the levels leave out."""
+    x, std = torch.zeros(5, 2, dtype=torch.float64), 0.6
+    for low in (-0.5, -2.0):
+        levels = Levels(low, 7.0, 400, data_std=std)
+        bound = variational_bound(white(schedule("cosine"), std**2, 2), x, CheapNoise((5, 2)), levels=levels).sum(1)
+        torch.testing.assert_close(bound, torch.full_like(bound, math.log(2 * math.pi * std**2)), rtol=0, atol=2e-3)
 
 
 def test_the_bound_of_a_wrong_denoiser_lies_above():

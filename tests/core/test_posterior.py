@@ -102,6 +102,32 @@ def test_on_a_mixture_each_comes_as_near_the_exact_conditional_as_stated(method)
     assert energy_distance(points, x) == pytest.approx(DISTANCES[method], abs=0.06)
 
 
+@pytest.mark.parametrize("name", ["cosine", "flow"])
+@pytest.mark.parametrize("method", ["reconstruction", "pigdm", "mmps"])
+def test_the_estimate_moves_along_the_gradient_of_the_stated_gaussian(method, name):
+    """x0 + (sigma^2/alpha) grad log N(y; A x0, S), each S as in the module's docstring, one sample at a time."""
+    s, std, scale, data_std = schedule(name), 0.3, 0.7, 0.6
+    d, matrix = mixture(s), torch.tensor([[1.0, 0.5], [0.2, -1.0]], dtype=torch.float64)
+    y, t = torch.tensor([[0.4, -0.3]], dtype=torch.float64), torch.tensor([0.6], dtype=torch.float64)
+    measurement = Measurement(make(OPERATORS, "linear", {"matrix": matrix}), y, std)
+    guide = {
+        "reconstruction": ReconstructionGuidance(d, measurement, scale),
+        "pigdm": PiGDM(d, measurement, data_std=data_std),
+        "mmps": MMPS(d, measurement),
+    }[method]
+    alpha, sigma, x_t = s.alpha(t), s.sigma(t), torch.tensor([[0.3, 0.8]], dtype=torch.float64)
+    jacobian = torch.autograd.functional.jacobian(lambda x: d(x, t).x0[0], x_t)[:, 0]
+    eye = torch.eye(2, dtype=torch.float64)
+    spread = {
+        "reconstruction": (sigma / alpha) ** 2 / scale * eye,
+        "pigdm": (data_std * sigma) ** 2 / ((data_std * alpha) ** 2 + sigma**2) * matrix @ matrix.T,
+        "mmps": sigma**2 / alpha * matrix @ jacobian @ matrix.T,
+    }[method] + std**2 * eye
+    x0 = d(x_t, t).x0
+    gradient = torch.linalg.solve(spread, (y - x0 @ matrix.T)[0]) @ matrix @ jacobian
+    torch.testing.assert_close(guide(x_t, t).x0, x0 + sigma**2 / alpha * gradient)
+
+
 @pytest.mark.parametrize("method", [ReconstructionGuidance, PiGDM, MMPS])
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_every_sampler_works_under_measurement_guidance_from_pure_noise(method, sampler):

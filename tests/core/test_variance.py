@@ -137,6 +137,15 @@ def test_the_bound_sends_no_gradient_to_the_prediction():
     assert v.grad is not None
 
 
+def test_the_bound_is_the_share_of_one_step_times_their_number():
+    x0, t = drawn(4), torch.full((4,), 0.5, dtype=torch.float64)
+    estimate = Estimate(x0 + 0.1, torch.zeros_like(x0))
+    hybrid = make(LOSSES, "hybrid", {"weight": 0.01, "levels": 20})
+    bound = hybrid.bound(NetworkDenoiser(None, COSINE, make(PARAMETERIZATIONS, "data")), x0, t, estimate)
+    step = Transition.between(COSINE, t, t - 1 / 20)
+    torch.testing.assert_close(bound, 0.01 * 20 * step_divergence(step, x0, estimate))
+
+
 def test_the_last_step_has_no_variance_to_learn():
     x0, t = drawn(4), torch.full((4,), 1e-3, dtype=torch.float64)
     bound = make(LOSSES, "hybrid").bound(
