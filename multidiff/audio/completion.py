@@ -16,7 +16,8 @@ from pydantic import Field, field_validator
 from torch import Tensor
 
 from multidiff.audio.codec import FULL_SCALE, PEAK, MelCodec
-from multidiff.audio.media import SILENCE, Audio, usable
+from multidiff.audio.edges import EDGE, limited
+from multidiff.audio.media import Audio, usable
 from multidiff.errors import InputError
 from multidiff.modality import Given, Spec
 
@@ -113,7 +114,7 @@ def merge(generated: Audio, audio: Audio, place: Gap) -> Audio:
     """A copy of `audio` with the generated sound in the gap, crossfaded over FADE seconds on each given side.
 
     The generated sound holds the given one too; it is brought to the level at which the two are equally loud there,
-    or less where it would be louder than full scale.
+    and its peaks beyond full scale are limited.
     """
     new = generated.resample(audio.rate).samples[:, : place.length]
     new = np.pad(new, ((0, 0), (0, place.length - new.shape[1])))
@@ -125,7 +126,7 @@ def merge(generated: Audio, audio: Audio, place: Gap) -> Audio:
     is_given[first:last] = False
     there, here = (np.sqrt(np.mean(x[:, is_given].mean(axis=0) ** 2)) if is_given.any() else 0.0 for x in (new, out))
     new = new * (here / there if here > 0 and there > 0 else 1 / place.scale)
-    new = new * min(1.0, FULL_SCALE / max(float(np.abs(new[:, first:last]).max()), SILENCE))
+    new = limited(torch.from_numpy(new), FULL_SCALE, round(EDGE * audio.rate)).numpy()
     # Squared sine ramps that sum to 1; 0 at the outermost sample, 1 throughout the gap.
     distance = np.maximum(place.start - np.arange(first, last), np.arange(first, last) - (place.stop - 1))
     weight = np.sin(0.5 * np.pi * (1 - np.clip(distance / (fade + 1), 0, 1))) ** 2

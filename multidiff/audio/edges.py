@@ -1,10 +1,11 @@
-"""Where sounds begin, end and meet: ramps, so that nothing clicks."""
+"""Where sounds begin, end, meet and reach full scale: gradually, so that nothing clicks."""
 
 from __future__ import annotations
 
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 EDGE, SEAM = 0.005, 0.03
@@ -36,3 +37,13 @@ def crossfaded(ending: Tensor, beginning: Tensor, size: int) -> Tensor:
     alike = torch.cosine_similarity(ending, into, dim=1).clamp(min=0)[:, None]
     level = (r.square() + (1 - r).square() + 2 * alike * r * (1 - r)).sqrt()
     return torch.cat([torch.lerp(ending, into, r) / level, beginning[:, size:]], dim=1)
+
+
+def limited(waves: Tensor, ceiling: float, size: int) -> Tensor:
+    """Waveforms (channels, n) turned down together about each peak beyond `ceiling`, within 2 `size` samples of it.
+
+    A look-ahead limiter: the mean over 2 size + 1 samples of the least gain that any of 2 size + 1 samples allows.
+    """
+    allowed = (ceiling / waves.abs().amax(dim=0, keepdim=True)).clamp(max=1)
+    least = -F.max_pool1d(-allowed, 2 * size + 1, 1, size)
+    return waves * F.avg_pool1d(least, 2 * size + 1, 1, size, count_include_pad=False)

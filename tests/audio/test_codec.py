@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from multidiff.audio.codec import CodecSpec, MelCodec, MelSpec
-from multidiff.audio.edges import EDGE, SEAM, crossfaded
+from multidiff.audio.edges import EDGE, SEAM, crossfaded, limited
 from multidiff.audio.media import Audio
 from multidiff.audio.objectives import AutoencoderObjective
 from multidiff.errors import ModelError
@@ -146,3 +146,16 @@ def test_a_crossfade_keeps_the_level_of_equal_and_of_unrelated_sounds() -> None:
     torch.testing.assert_close(crossfaded(a, a, 1000), a)
     level = crossfaded(a, b, 1000).square().mean(dim=0)[:1000].reshape(10, 100).mean(dim=1)
     torch.testing.assert_close(level, torch.ones(10), rtol=0, atol=0.05)
+
+
+def test_only_what_lies_about_a_peak_is_turned_down() -> None:
+    wave = 0.1 * torch.randn(2, 4000, generator=torch.Generator().manual_seed(0))
+    wave[0, 2000] = 5
+    quiet = limited(wave, 0.9, 100)
+    assert quiet.abs().max() < 0.9001
+    far = torch.ones(4000, dtype=torch.bool)
+    far[1799:2202] = False
+    torch.testing.assert_close(quiet[:, far], wave[:, far])
+    gain = (quiet / wave)[1]
+    assert (gain.diff().abs() < 0.02).all()
+    torch.testing.assert_close(limited(wave, 10.0, 100), wave)
