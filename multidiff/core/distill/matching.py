@@ -28,7 +28,7 @@ from multidiff.core.samplers.step import State
 from multidiff.core.schedule import expand
 
 FIRST, LAST = 0.02, 0.98
-"""Times between which samples are noised (2311.18828, section 4.3)."""
+"""Times between which samples are noised (2311.18828, section 3.2)."""
 GOLDEN = 0.618033988749895
 
 
