@@ -9,6 +9,7 @@ import pytest
 from multidiff import weights
 from multidiff.errors import InputError, ModelError
 from multidiff.evaluate import evaluate, evaluate_completion
+from multidiff.modality import Looping
 from multidiff.points.media import PointCloud
 from tests.tiny import RECIPES, given, tiny_model
 
@@ -130,11 +131,17 @@ def test_a_judge_that_cannot_judge_is_refused_before_anything_is_made(tiny_codec
         evaluate(tiny_model("points", tiny_codec), shapes(tmp_path / "shapes"), tmp_path / "out", judge="x", steps=1)
 
 
-def test_completions_that_cannot_be_measured_are_refused(tiny_codec: Path, tmp_path: Path) -> None:
+def test_completions_that_cannot_be_measured_are_refused(
+    tiny_codec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(InputError, match="'complete'"):
         evaluate_completion(tiny_model("points", tiny_codec), "complet", ("synth",), tmp_path / "out")
+    model = tiny_model("video", tiny_codec, "data.count=80")
+    with pytest.raises(InputError, match="at least 11 x 11 pixels, not 8 x 8"):
+        evaluate_completion(model, "predict", ("synth",), tmp_path / "out")
+    monkeypatch.setattr("multidiff.evaluate.Completing", Looping)  # which no modality is
     with pytest.raises(InputError, match="completions of video are not measured"):
-        evaluate_completion(tiny_model("video", tiny_codec), "predict", ("synth",), tmp_path / "out")
+        evaluate_completion(model, "predict", ("synth",), tmp_path / "out")
 
 
 def test_too_few_files_are_an_error(tiny_codec: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor
 
 from multidiff.errors import MediaError
-from multidiff.modality import Batch, Example, Given, Objective, Spec
+from multidiff.modality import Batch, Example, Given, Objective, Spec, Trial
 from multidiff.video import data as dataset
 from multidiff.video import tasks
 from multidiff.video.codec import LIMIT, PixelCodec, VideoCodecSpec
@@ -125,6 +125,18 @@ class VideoModality:
         from multidiff.video.metrics import metrics
 
         return metrics(real, generated)
+
+    def trials(self, whole: Video, task: str, seed: int) -> Sequence[Trial]:
+        from multidiff.video.trials import trials
+
+        return trials(whole, task)
+
+    def completion_metrics(
+        self, trials: Sequence[Trial], completions: Sequence[Sequence[Video]], training: Sequence[Video]
+    ) -> dict[str, dict[str, float]]:
+        from multidiff.video.trials import completion_metrics
+
+        return completion_metrics(trials, completions, training)
 
     def plot(self, media: Video, path: str | Path, title: str = "", given: Video | None = None) -> Path:
         from multidiff.video.plot import contact_sheet

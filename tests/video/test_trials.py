@@ -1,0 +1,150 @@
+"""Predictions and interpolations are judged on the new frames alone, beside what simpler ways get."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+from scipy.stats import norm
+
+from multidiff.errors import InputError
+from multidiff.evaluate import evaluate_completion
+from multidiff.video import metrics as m
+from multidiff.video.advection import advected, motion
+from multidiff.video.media import Video
+from multidiff.video.synth import scene
+from multidiff.video.trials import ROUNDED, completion_metrics, trials
+from tests.tiny import tiny_model
+
+CLIPS = [scene(i).render(12, 32) for i in range(3)]
+
+
+def drifting(frames: int, down: float, right: float, size: int = 48) -> Video:
+    """A smooth random picture that moves by so many pixels a frame and wraps round."""
+    spectrum = np.fft.fft2(gaussian_filter(np.random.default_rng(0).normal(size=(size, size)), 2.5, mode="wrap"))
+    y, x = np.meshgrid(*2 * [np.fft.fftfreq(size)], indexing="ij")
+    moved = [np.fft.ifft2(spectrum * np.exp(-2j * np.pi * i * (down * y + right * x))).real for i in range(frames)]
+    grey = (np.array(moved) - np.min(moved)) / np.ptp(moved) * 255
+    return Video(np.round(grey).astype(np.uint8)[..., None].repeat(3, -1), 8)
+
+
+def test_a_part_of_each_clip_is_given_and_the_rest_is_asked_for() -> None:
+    few, half = trials(CLIPS[0], "predict")
+    assert (few.kind, half.kind) == ("after-4", "after-6")
+    assert np.array_equal(half.given.frames, CLIPS[0].frames[:6])
+    assert half.options == {"keep": 6, "frames": 12}
+    (between,) = trials(CLIPS[0], "interpolate")
+    assert np.array_equal(between.given.frames, CLIPS[0].frames[[0, 11]])
+    assert between.options == {"keep": 1, "frames": 12}
+    assert between.context == slice(1, 11)
+
+
+def test_short_clips_are_tried_as_far_as_they_go() -> None:
+    short = lambda frames: Video(CLIPS[0].frames[:frames], 8)
+    assert [t.kind for t in trials(short(8), "predict")] == ["after-4"]
+    assert [t.kind for t in trials(short(3), "predict")] == ["after-1"]
+    assert trials(short(1), "predict") == trials(short(2), "interpolate") == []
+    with pytest.raises(InputError, match="at least 11 x 11 pixels, not 8 x 8"):
+        trials(CLIPS[0].resize(8, 8), "predict")
+
+
+def test_the_truth_is_best_and_given_frames_count_for_nothing() -> None:
+    of = [trials(clip, "predict")[0] for clip in CLIPS]
+    whole = lambda frames: np.concatenate([255 - frames[:4], frames[4:]])
+    found = completion_metrics(of, [[Video(whole(t.whole.frames), 8)] for t in of], [])
+    assert list(found) == ["completed", "persistence", "advection"]
+    best = {"psnr": ROUNDED, "psnr_best": ROUNDED, "ssim": 1, "ssim_best": 1, "mse": 0, "crps": 0, "spread_skill": 0}
+    assert found["completed"] == pytest.approx(best)
+    for row in ("persistence", "advection"):
+        assert found[row]["psnr"] < 30
+        assert found[row]["crps"] > 0.001
+
+
+def test_rows_are_means_over_trials_of_means_and_bests_over_hypotheses() -> None:
+    of = [trials(clip, "predict")[0] for clip in CLIPS]
+    futures = [[t.whole, Video(t.whole.frames // 2, 8)] for t in of]
+    completed = completion_metrics(of, futures, [])["completed"]
+    new = lambda video: Video(video.frames[4:], 8)
+    similar = [[m.ssim(new(made), new(t.whole)) for made in both] for t, both in zip(of, futures, strict=True)]
+    assert completed["ssim"] == pytest.approx(np.mean(similar))
+    assert completed["ssim_best"] == pytest.approx(1)
+    assert completed["psnr_best"] == pytest.approx(ROUNDED)
+    assert completed["mse"] == pytest.approx(
+        np.mean([np.square((t.whole.frames[4:] - t.whole.frames[4:] // 2) / 255).mean() / 2 for t in of])
+    )
+
+
+def test_simple_ways_to_interpolate() -> None:
+    fade = Video((20 * np.arange(12, dtype=np.uint8))[:, None, None, None] * np.ones((16, 16, 3), np.uint8), 8)
+    (trial,) = trials(fade, "interpolate")
+    found = completion_metrics([trial], [[fade]], [])
+    assert found["blend"]["psnr"] == pytest.approx(ROUNDED)
+    steps = 20 / 255 * np.minimum(np.arange(1, 11), 11 - np.arange(1, 11))
+    assert found["nearer end"]["crps"] == pytest.approx(steps.mean())
+
+
+def test_the_training_clip_that_begins_alike_goes_on_as_its_own() -> None:
+    of = [trials(clip, "predict")[1] for clip in CLIPS]
+    others = [*CLIPS, Video(CLIPS[0].frames[:5], 8)]
+    found = completion_metrics(of, [[t.whole] for t in of], others)
+    assert found["analogue"]["psnr"] == pytest.approx(ROUNDED)
+    assert "analogue" not in completion_metrics(of, [[t.whole] for t in of], others[3:])
+
+
+def test_the_motion_of_a_drift_is_found_and_carried_on() -> None:
+    whole = drifting(10, 0.75, -1.5)
+    known = Video(whole.frames[:4], 8)
+    inner = motion(known)[:, 8:-8, 8:-8]
+    np.testing.assert_allclose(inner.mean((1, 2)), (0.75, -1.5), atol=0.03)
+    future = advected(known, 6)
+    assert (len(future), future.fps) == (6, 8)
+    # What comes in over the edge cannot be known: 6 x 1.5 pixels on the right.
+    inside = lambda frames: Video(frames[:, 6:-6, 2:-11], 8)
+    assert m.psnr(inside(future.frames), inside(whole.frames[4:])) > 30
+    assert m.psnr(inside(m.copy_last(known, 6).frames), inside(whole.frames[4:])) < 22
+
+
+def test_a_still_picture_stays_and_one_frame_has_no_motion() -> None:
+    still = Video(drifting(1, 0, 0).frames.repeat(3, 0), 8)
+    assert np.array_equal(advected(still, 2).frames, still.frames[:2])
+    with pytest.raises(InputError, match="motion of 1 frame"):
+        advected(drifting(1, 0, 0), 2)
+
+
+def test_crps_is_the_double_sum_of_its_definition() -> None:
+    members, truth = np.random.default_rng(0).normal(size=(5, 3, 4)), np.random.default_rng(1).normal(size=(3, 4))
+    pairs = sum(np.abs(a - b) for a in members for b in members) / (2 * 5 * 4)
+    np.testing.assert_allclose(m.crps(members, truth), np.abs(members - truth).mean(0) - pairs)
+    np.testing.assert_allclose(m.crps(members[:1], truth), np.abs(members[0] - truth))
+
+
+@pytest.mark.parametrize("k", [2, 3, 10])
+def test_crps_of_few_members_has_the_mean_of_the_whole_distribution(k: int) -> None:
+    mean, std = 0.4, 1.3
+    z = -mean / std
+    closed = std * (z * (2 * norm.cdf(z) - 1) + 2 * norm.pdf(z) - 1 / np.sqrt(np.pi))  # Gneiting and Raftery 2007
+    drawn = np.random.default_rng(0).normal(mean, std, (k, 100_000))
+    assert m.crps(drawn, np.zeros(100_000)).mean() == pytest.approx(closed, abs=0.01)
+
+
+@pytest.mark.parametrize("width", [1.0, 0.5, 0.0])
+def test_an_honest_ensemble_spreads_as_far_as_it_errs(width: float) -> None:
+    random = np.random.default_rng(0)
+    likely, truth = random.normal(size=100_000), random.normal(size=100_000)
+    members = 3 * likely + width * random.normal(size=(4, 100_000))
+    # The mean of k members errs by 1 + width^2/k, and (k + 1)/k of their variance is as much where width is 1.
+    expected = np.sqrt(1.25 * width**2 / (1 + width**2 / 4))
+    assert m.spread_skill(members, 3 * likely + truth) == pytest.approx(expected, abs=0.01)
+
+
+@pytest.mark.parametrize(("task", "kinds"), [("predict", {"after-4", "after-6"}), ("interpolate", {"between"})])
+def test_a_model_is_measured(task: str, kinds: set[str], tiny_codec: Path, tmp_path: Path) -> None:
+    model = tiny_model("video", tiny_codec, "codec.size=16", "data.size=16", "data.frames=12", "data.count=80")
+    report = evaluate_completion(model, task, ("synth",), tmp_path, count=4, hypotheses=2, steps=1)
+    assert set(report.figures) == kinds
+    for rows in report.figures.values():
+        assert rows["completed"]["psnr"] < rows["completed"]["psnr_best"] < ROUNDED
+        assert rows["completed"]["spread_skill"] > 0
+    assert "persistence" in report.table() or task == "interpolate"
