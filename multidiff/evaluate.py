@@ -19,7 +19,7 @@ from multidiff import weights
 from multidiff.dataset import SKIPPED
 from multidiff.errors import InputError, ModelError
 from multidiff.files import folder, written_whole
-from multidiff.modality import Completing, Example, Judged, Modality, Remembering, Trial
+from multidiff.modality import Completing, Example, Judged, Modality, Remembering, Thorough, Trial
 from multidiff.model import Model
 from multidiff.output import PLAYERS, element
 
@@ -113,9 +113,10 @@ def evaluate(
         if progress is not None:
             progress(index + 1, len(shown))
     asked_for = [example.media for example in shown]
-    figures = modality.metrics(asked_for, generated)
+    metrics = partial(_metrics, modality)
+    figures = metrics(asked_for, generated)
     figures |= opinion(shown, [replace(example, media=media) for example, media in zip(shown, generated, strict=True)])
-    floor = modality.metrics(asked_for, [example.media for example in rest]) | judged
+    floor = metrics(asked_for, [example.media for example in rest]) | judged
     if isinstance(modality, Remembering) and (training := _training(model, roots)):
         figures |= modality.memorisation(training, generated)
         floor |= modality.memorisation(training, asked_for)
@@ -191,6 +192,11 @@ def evaluate_completion(
             pictures.append((f"{kind}: {example.text}", pair))
     _write(target, report, f"{model.name}: completed and true", pictures)
     return report
+
+
+def _metrics(modality: Modality, real: Sequence[Any], generated: Sequence[Any]) -> dict[str, float]:
+    slow = modality.thorough(real, generated) if isinstance(modality, Thorough) else {}
+    return modality.metrics(real, generated) | slow
 
 
 def _judge(model: Model, name: str) -> tuple[Callable[[Sequence[Example], Sequence[Example]], dict[str, float]], str]:

@@ -166,6 +166,13 @@ class Completing(Protocol):
 
 
 @runtime_checkable
+class Thorough(Protocol):
+    """A medium with figures that take minutes: an evaluation asks for them, a bench of many models does not."""
+
+    def thorough(self, real: Sequence[Any], generated: Sequence[Any]) -> dict[str, float]: ...
+
+
+@runtime_checkable
 class Remembering(Protocol):
     """A medium that can tell copies of its training items."""
 

@@ -169,6 +169,11 @@ class Points:
 
         return metrics(real, generated)
 
+    def thorough(self, real: Sequence[PointCloud], generated: Sequence[PointCloud]) -> dict[str, float]:
+        from multidiff.points.metrics import thorough
+
+        return thorough(real, generated)
+
     def memorisation(self, training: Sequence[PointCloud], media: Sequence[PointCloud]) -> dict[str, float]:
         from multidiff.points.metrics import memorisation
 

@@ -60,7 +60,7 @@ def shapes(count: int, stretch: float, seed: int) -> list[PointCloud]:
 
 def test_metrics_know_the_same_kind_of_shapes_from_others_and_from_noisy_ones() -> None:
     real = shapes(8, 1.0, 0)
-    same, other = m.metrics(real, shapes(8, 1.0, 1)), m.metrics(real, shapes(8, 0.3, 2))
+    same, other = (m.metrics(real, made) | m.thorough(real, made) for made in (shapes(8, 1.0, 1), shapes(8, 0.3, 2)))
     noisy = m.metrics(real, [PointCloud(c.points + RNG.normal(size=c.points.shape) * 0.03) for c in shapes(8, 1.0, 1)])
     assert other["1nna_cd"] == 1.0
     assert same["1nna_cd"] < 0.9
@@ -77,7 +77,7 @@ def test_metrics_know_the_same_kind_of_shapes_from_others_and_from_noisy_ones() 
 
 def test_a_set_compared_with_itself_is_covered_and_cannot_be_told_apart() -> None:
     real = shapes(4, 1.0, 0)
-    found = m.metrics(real, real)
+    found = m.metrics(real, real) | m.thorough(real, real)
     assert found["mmd_cd"] == found["mmd_emd"] == found["jsd"] == 0
     assert found["coverage_cd"] == found["coverage_emd"] == 1
     assert found["1nna_cd"] == found["1nna_emd"] == 0  # each cloud's nearest is its twin in the other set
