@@ -7,7 +7,7 @@ Nothing is lost, so sprites and text stay sharp, and the network works on p^2 ti
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from einops import rearrange
@@ -26,6 +26,7 @@ class VideoCodecSpec(Spec):
 
     size: int = Field(64, ge=8, description="height and width in pixels")
     unshuffle: int = Field(4, gt=0, description="side of the patch that becomes channels")
+    channels: Literal[1, 3] = Field(3, description="3: colour; 1: grey, the mean of red, green and blue")
 
     @model_validator(mode="after")
     def _divides(self) -> VideoCodecSpec:
@@ -35,25 +36,29 @@ class VideoCodecSpec(Spec):
 
 
 class PixelCodec(nn.Module):
-    """Frames (B, T, H, W, 3) uint8 <-> x (B, 3 p^2, T, H/p, W/p) in [-LIMIT, LIMIT]; the round trip is exact."""
+    """Frames (B, T, H, W, 3) uint8 <-> x (B, C p^2, T, H/p, W/p) in [-LIMIT, LIMIT], C colours; the round trip is
+    exact, where C is 1 that of grey frames."""
 
     def __init__(self, spec: VideoCodecSpec) -> None:
         super().__init__()
-        self.size, self.patch = spec.size, spec.unshuffle
+        self.size, self.patch, self.channels = spec.size, spec.unshuffle, spec.channels
 
     def event_shape(self, frames: int) -> tuple[int, int, int, int]:
         side = self.size // self.patch
-        return 3 * self.patch**2, frames, side, side
+        return self.channels * self.patch**2, frames, side, side
 
     def to_model(self, frames: Tensor) -> Tensor:
         """uint8 frames (B, T, H, W, 3) -> x."""
-        x = frames.float() * (2 * LIMIT / 255) - LIMIT
+        levels = frames.float()
+        levels = levels if self.channels == 3 else levels.mean(-1, keepdim=True)
+        x = levels * (2 * LIMIT / 255) - LIMIT
         return rearrange(x, "b t (h p) (w q) c -> b (c p q) t h w", p=self.patch, q=self.patch)
 
     def to_frames(self, x: Tensor) -> Tensor:
         """x -> uint8 frames (B, T, H, W, 3), clamped to black and white."""
         pixels = ((x.float() + LIMIT) * (255 / (2 * LIMIT))).round().clamp(0, 255).to(torch.uint8)
-        return rearrange(pixels, "b (c p q) t h w -> b t (h p) (w q) c", p=self.patch, q=self.patch)
+        shown = rearrange(pixels, "b (c p q) t h w -> b t (h p) (w q) c", p=self.patch, q=self.patch)
+        return shown.expand(*shown.shape[:-1], 3)
 
     def encode(self, media: Sequence[Any]) -> Tensor:
         """Videos of one length -> x (B, *event); other sizes are fitted, bars filling other proportions.

@@ -33,6 +33,17 @@ def test_all_256_levels_survive() -> None:
     assert codec.to_model(ramp).aminmax() == (-LIMIT, LIMIT)
 
 
+def test_grey_frames_survive_in_one_channel_and_colours_become_their_mean() -> None:
+    codec = PixelCodec(VideoCodecSpec(size=16, unshuffle=4, channels=1))
+    video = noise_video()
+    grey = Video(video.frames[..., :1].repeat(3, -1), 12)
+    x = codec.encode([grey])
+    assert tuple(x.shape) == (1, *codec.event_shape(3)) == (1, 16, 3, 4, 4)
+    assert np.array_equal(codec.decode(x, VideoOptions())[0].frames, grey.frames)
+    mean = codec.decode(codec.encode([video]), VideoOptions())[0].frames
+    assert np.abs(mean - video.frames.mean(-1, keepdims=True)).max() <= 0.5
+
+
 def test_pixel_unshuffle_is_that_of_torch() -> None:
     codec = PixelCodec(VideoCodecSpec(size=16, unshuffle=4))
     video = noise_video(frames=1)
