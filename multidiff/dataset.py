@@ -106,7 +106,9 @@ def metadata(root: Path) -> list[dict[str, str]] | None:
 
 
 def in_split(fields: Mapping[str, str], key: str, split: str, val: str, has_val: bool) -> bool:
-    """Whether an item belongs to `split`; see DataSpec.val. An item marked `test` never trains."""
+    """Whether an item belongs to `split` (train, val, test, all); see DataSpec.val. One marked `test` never trains."""
+    if split == "all":
+        return True
     own = fields.get("split", "")
     if own == "test" or own.startswith("test"):
         return split == own
@@ -159,6 +161,24 @@ def select(found: Sequence[Entry], spec: DataSpec, split: str) -> list[Entry]:
         and in_split(e.fields, e.path.name, split, spec.val, has_val)
     ]
     return chosen[: spec.limit]
+
+
+def of_others(spec: DataSpec, roots: Sequence[str]) -> tuple[DataSpec, bool]:
+    """A model's data section for other roots, and whether these hold data of another kind than its own.
+
+    They do when they lack a column by which `where` or `val` chooses, or hold none of the values: then nothing is
+    chosen by, and what was held out from the model there nobody knows.
+    """
+    known = spec.model_copy(update={"root": tuple(roots)})
+    folders = [Path(root).expanduser().resolve() for root in roots]
+    if folders == [Path(root).expanduser().resolve() for root in spec.root]:
+        return known, False
+    rows = [row for folder in folders if folder.is_dir() for row in metadata(folder) or []]
+    chosen = [row for row in rows if all(row.get(column, "") in values for column, values in spec.where.items())]
+    column = spec.val.partition("=")[0]
+    if chosen and (any(column in row for row in chosen) if column else any(row.get("split") for row in chosen)):
+        return known, False
+    return known.model_copy(update={"where": {}, "val": "", "limit": None}), True
 
 
 def credits(spec: DataSpec) -> dict[str, list[str]]:

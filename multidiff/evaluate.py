@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import islice
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from multidiff import weights
-from multidiff.dataset import SKIPPED
+from multidiff.dataset import SKIPPED, of_others
 from multidiff.errors import InputError, ModelError
 from multidiff.files import folder, written_whole
 from multidiff.modality import Completing, Example, Judged, Modality, Remembering, Thorough, Trial
@@ -87,7 +87,7 @@ def evaluate(
     roots: tuple[str, ...],
     out: str | Path,
     count: int = 32,
-    split: str = "val",
+    split: str = "",
     seed: int = 0,
     captions: bool = True,
     judge: str = "",
@@ -99,7 +99,7 @@ def evaluate(
     `judge`: the model whose opinion counts, where the medium has such figures; by default the shipped one. Raises
     InputError when the data holds fewer than four usable items of the split, ModelError for a judge that is not there.
     """
-    asked = model.settings(**values)
+    asked, split = model.settings(**values), _split(model, roots, split)
     model.denoiser()  # a model without one is an error before anything is read
     modality, target = model.modality, folder(out)
     real = _held_out(model, roots, split, 2 * count)
@@ -141,7 +141,7 @@ def evaluate_completion(
     out: str | Path,
     count: int = 32,
     hypotheses: int = 4,
-    split: str = "val",
+    split: str = "",
     seed: int = 0,
     captions: bool = False,
     progress: Callable[[int, int], None] | None = None,
@@ -153,7 +153,7 @@ def evaluate_completion(
     cannot measure, and as `evaluate`.
     """
     task = model.task_of(task, {})
-    asked = model.settings(**values)  # each trial has its own options of the task
+    asked, split = model.settings(**values), _split(model, roots, split)  # each trial has its own options of the task
     model.denoiser()
     modality, target = model.modality, folder(out)
     if not isinstance(modality, Completing):
@@ -215,14 +215,14 @@ def _judge(model: Model, name: str) -> tuple[Callable[[Sequence[Example], Sequen
     return partial(modality.judged, judge.codec), ""
 
 
-def _examples(model: Model, roots: tuple[str, ...], split: str) -> Iterator[Example]:
-    data = model.modality.data_spec.model_validate({**model.recipe.data.model_dump(), "root": roots})
-    return model.modality.examples(data, split)
+def _split(model: Model, roots: tuple[str, ...], split: str) -> str:
+    """The split that is asked for; by default what the model did not train on, all of it in a folder of others."""
+    return split or ("all" if of_others(model.recipe.data, roots)[1] else "val")
 
 
 def _held_out(model: Model, roots: tuple[str, ...], split: str, count: int) -> list[Example]:
     SKIPPED.items.clear()
-    real = list(islice(_examples(model, roots, split), count))
+    real = list(islice(model.modality.examples(of_others(model.recipe.data, roots)[0], split), count))
     if len(real) < 4:
         bad = f"; the first of {len(SKIPPED)} bad: {SKIPPED.items[0][1]}" if SKIPPED.items else ""
         raise InputError(f"{', '.join(roots)}: {len(real)} usable items in split '{split}', at least 4 are needed{bad}")
@@ -231,7 +231,8 @@ def _held_out(model: Model, roots: tuple[str, ...], split: str, count: int) -> l
 
 def _training(model: Model, roots: tuple[str, ...]) -> list[Any]:
     """The media from which the model may have learned, as far as they are of these roots."""
-    return [example.media for example in _examples(model, roots, "train")]
+    data, foreign = of_others(model.recipe.data, roots)
+    return [] if foreign else [example.media for example in model.modality.examples(data, "train")]
 
 
 def _prompt(model: Model, example: Example, captions: bool) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -32,8 +32,20 @@ INVERSION: Mapping[str, Any] = {"guidance": 1.0, "sampler": "ddim"}
 CANDIDATE = 2**40
 """Between the seeds of the candidates for one sample, far from those of other samples."""
 
+MOST = 2**63
+"""Seeds lie below it."""
+
 Progress = Callable[[int, int], None]
 """Called as progress(step, steps) while sampling."""
+
+
+def seeds(count: int, seed: int) -> range:
+    """seed, seed + 1, ... for each of `count` items. Raises InputError for anything but whole numbers that can be."""
+    if not isinstance(count, int) or count < 1:
+        raise InputError(f"count {count!r}: give a whole number of at least 1")
+    if not isinstance(seed, int) or not 0 <= seed < MOST:
+        raise InputError(f"seed {seed!r}: give a whole number from 0 to 2^63 - 1")
+    return range(seed, seed + count)
 
 
 class Model(Trained):
@@ -69,22 +81,17 @@ class Model(Trained):
         """
         asked = self.settings(**values)
         if best_of > 1:
-            fitness = self.fitness(prompt)
+            fitness, make = self.fitness(prompt), partial(self.sample, prompt, progress=progress, **values)
             return [
-                max(
-                    (
-                        self.sample(prompt, seed=seed + i + k * CANDIDATE, progress=progress, **values)[0]
-                        for k in range(best_of)
-                    ),
-                    key=fitness,
-                )
-                for i in range(count)
+                max((make(seed=first + k * CANDIDATE)[0] for k in range(best_of)), key=fitness)
+                for first in seeds(count, seed)
             ]
         shape = self.modality.event_shape(self.codec, asked.options)
         plan = self._plan(asked.sampling, prompt, shape, self._told(asked.options))
         if self._slides(asked.sampling, shape):
             nothing = torch.zeros(1, *shape, device=self.device)
-            made = self._slide(plan, asked.sampling, nothing, nothing, count, seed, progress)
+            mask = nothing.new_zeros([1] * nothing.ndim)
+            made = self._slide(plan, asked.sampling, nothing, mask, count, seed, progress)
         else:
             made = self._samples(plan, shape, count, seed, progress)
         return [self._decode(x, asked.options, asked.sampling.loop)[0] for x in made]
@@ -102,7 +109,8 @@ class Model(Trained):
     ) -> list[Any]:
         """`count` different wholes for one part: what is given is kept, the rest is generated.
 
-        `values` may hold the options of the task.
+        `values` may hold the options of the task, as on the command line, or by the names of their fields: a gap in a
+        sound is start=1.2, end=1.8.
         """
         self._takes(media)
         self.denoiser()  # a model without one is an error before the media are looked at
@@ -146,8 +154,8 @@ class Model(Trained):
         method = asked.sampling.editing.make(core.EDITINGS)
         steps = max(1, round(strength * (len(plan.times) - 1)))
         made = []
-        for item in range(count):
-            x = self._end(method(plan, self._noise(seed + item, shape), edit), steps, progress)
+        for each in seeds(count, seed):
+            x = self._end(method(plan, self._noise(each, shape), edit), steps, progress)
             decoded = self._decode(x, options, asked.sampling.loop)[0]
             made.append(self.modality.restore(decoded, media, self.codec))
         return made
@@ -257,8 +265,8 @@ class Model(Trained):
         self, plan: core.Plan, shape: tuple[int, ...], count: int, seed: int, progress: Progress | None
     ) -> Iterator[Tensor]:
         """x (1, *shape) in model space of seed, seed + 1, ..."""
-        for item in range(count):
-            yield self._sampled(plan, self._noise(seed + item, shape), progress)
+        for each in seeds(count, seed):
+            yield self._sampled(plan, self._noise(each, shape), progress)
 
     def _sampled(
         self, plan: core.Plan, noise: core.Noise, progress: Progress | None, start: Tensor | None = None
@@ -279,10 +287,10 @@ class Model(Trained):
         """x (1, *event) of seed, seed + 1, ..., window after window, half a window known of each but the first."""
         axis = self.modality.time_axis or -1
         size, meet = self._window(axis), sampling.completion.make(core.COMPLETIONS)
-        for item in range(count):
+        for each in seeds(count, seed):
 
-            def complete(number: int, known: Tensor, mask: Tensor, item: int = item) -> Tensor:
-                noise = self._noise(seed + item, tuple(known.shape[1:]))
+            def complete(number: int, known: Tensor, mask: Tensor, each: int = each) -> Tensor:
+                noise = self._noise(each, tuple(known.shape[1:]))
                 # Stream by stream, as far apart as no sampler goes, so that no window repeats another's noise.
                 return self._sampled(meet(plan, known, mask), lambda i, s=0: noise(i, s + APART * number), progress)
 

@@ -24,6 +24,7 @@ from pydantic import (
 )
 
 from multidiff import core, registry
+from multidiff.dataset import SYNTH, DataSpec
 from multidiff.errors import InputError, RecipeError, did_you_mean
 from multidiff.modality import Spec
 from multidiff.specs import DiffusionSpec, DistillSpec, SampleSpec, TextSpec, TrainSpec
@@ -38,7 +39,7 @@ class Recipe(Spec):
     modality: str
     about: str = ""
     size: str = "small"
-    data: SerializeAsAny[Spec]
+    data: SerializeAsAny[DataSpec]
     codec: SerializeAsAny[Spec]
     network: SerializeAsAny[Spec]
     options: SerializeAsAny[Spec] = Field(description="default sampling options of the medium")
@@ -85,6 +86,11 @@ class Recipe(Spec):
 
     def as_yaml(self) -> str:
         return yaml.safe_dump(self.as_dict(), sort_keys=False, allow_unicode=True)
+
+    def placed(self) -> Recipe:
+        """A copy that names its data by absolute paths, so that a run goes on from any folder."""
+        roots = [root if root == SYNTH else str(Path(root).expanduser().absolute()) for root in self.data.root]
+        return self.model_copy(update={"data": self.data.model_copy(update={"root": tuple(roots)})})
 
     def override(self, overrides: Sequence[str]) -> Recipe:
         """A copy with `key=value` overrides. Raises RecipeError."""
@@ -169,11 +175,13 @@ def from_dict(values: Mapping[str, Any], source: str) -> Recipe:
 
 
 def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with `overlay` on top, recursively through mappings."""
+    """`base` with `overlay` on top, recursively through mappings; an empty one replaces."""
     result = dict(base)
     for key, value in overlay.items():
         old = result.get(key)
-        result[key] = merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+        if isinstance(old, Mapping) and isinstance(value, Mapping) and value:
+            value = merge(old, value)
+        result[key] = value
     return result
 
 

@@ -41,6 +41,7 @@ def task_of(recipe: Recipe, modality: Modality, task: str | None, options: Mappi
         if task not in tasks:
             raise InputError(f"{recipe.name}: unknown task '{task}'{did_you_mean(task, list(tasks))}")
         return task
+    options = _aliased(modality, options)
     own = set().union(*map(_keys, tasks.values())) & {key for key, value in options.items() if value is not None}
     fitting = {name: schema for name, schema in tasks.items() if own <= set(_keys(schema))}
     for name, schema in fitting.items():
@@ -62,6 +63,7 @@ def resolve(recipe: Recipe, modality: Modality, task: str, values: Mapping[str, 
     sampling_keys, option_keys = _keys(SampleSpec), _keys(modality.options)
     task_keys = _keys(schema) if schema else {}
     known = [*sampling_keys, *option_keys, *task_keys]
+    values = _aliased(modality, values)
     for key in values:
         if key not in known:
             hint = did_you_mean(key, known, [*option_keys, *task_keys])
@@ -98,6 +100,13 @@ def named(method: str | MethodSpec, table: Mapping[str, core.Method]) -> Any:
 
 def _keys(schema: type[Spec] | None) -> dict[str, None]:
     return {field.alias or key: None for key, field in schema.model_fields.items()} if schema else {}
+
+
+def _aliased(modality: Modality, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of tasks by what they are asked for. Python cannot write `from=`: `start`, the field's name, will do."""
+    fields = {name: field for schema in modality.tasks.values() for name, field in schema.model_fields.items()}
+    names = {name: field.alias for name, field in fields.items() if field.alias and name not in _keys(modality.options)}
+    return {names.get(key, key): value for key, value in values.items()}
 
 
 def _needed(schema: type[Spec]) -> list[str]:

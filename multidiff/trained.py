@@ -115,6 +115,8 @@ class Trained:
 
     def tokens(self, prompts: Sequence[str]) -> dict[str, Tensor]:
         """The condition that prompts make: `tokens` (B, L, D) and `tokens_mask` (B, L); empty without an encoder."""
+        if wrong := [prompt for prompt in prompts if not isinstance(prompt, str)]:
+            raise InputError(f"prompt {wrong[0]!r}: give a text; for several prompts call once for each")
         if self.text.dim == 0:
             self.text.encode(prompts)
             return {}

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from multidiff.dataset import DataSpec, Entry, entries, metadata
+from multidiff.dataset import DataSpec, Entry, entries, metadata, of_others
 from multidiff.errors import InputError
 
 
@@ -134,3 +134,14 @@ def test_a_filter_by_a_column_that_is_not_there_names_the_nearest(tmp_path: Path
 def test_val_is_written_column_equals_value(val: str) -> None:
     with pytest.raises(ValidationError, match="is written column=value"):
         DataSpec(val=val)
+
+
+def test_a_models_choice_goes_to_other_folders_where_they_are_of_its_kind(tmp_path: Path) -> None:
+    spec = DataSpec(root="own", where={"label": "dog"}, val="fold=2", limit=5)
+    table(tmp_path, "a.wav,dog,train,1", "b.wav,dog,train,2", "c.wav,cat,train,1")
+    assert of_others(spec, ("./own",)) == (spec.model_copy(update={"root": ("./own",)}), False)
+    assert of_others(spec, (str(tmp_path),)) == (spec.model_copy(update={"root": (str(tmp_path),)}), False)
+    plain = DataSpec(root=str(tmp_path))
+    assert of_others(spec.model_copy(update={"where": {"label": ("owl",)}}), (str(tmp_path),)) == (plain, True)
+    assert of_others(spec.model_copy(update={"val": "year=2"}), (str(tmp_path),)) == (plain, True)
+    assert names(tmp_path, "all") == ["a.wav", "b.wav", "c.wav"]

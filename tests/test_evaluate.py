@@ -156,6 +156,21 @@ def test_too_few_files_are_an_error(tiny_codec: Path, tmp_path: Path) -> None:
         evaluate(model, (str(tmp_path),), tmp_path / "out", stepz=3)
 
 
+@pytest.mark.parametrize("medium", RECIPES)
+@pytest.mark.parametrize("chosen", ["data.val=fold=4", "data.where={action: walk}", "data.where={label: chair}"])
+def test_all_of_a_users_own_folder_is_measured_whatever_the_model_was_trained_on(
+    tiny_codec: Path, tmp_path: Path, medium: str, chosen: str
+) -> None:
+    model = tiny_model(medium, tiny_codec, "data.root=elsewhere", chosen)
+    suffix = {"audio": "wav", "video": "mkv", "points": "ply"}[medium]
+    for i in range(8):
+        given(medium, seed=i).save(tmp_path / f"{i}.{suffix}")
+    report = evaluate(model, (str(tmp_path),), tmp_path / "out", steps=1)
+    assert (report.count, report.split) == (4, "all")
+    with pytest.raises(InputError, match="split 'val'"):
+        evaluate(model, (str(tmp_path),), tmp_path / "out", split="val")
+
+
 def test_a_codec_alone_cannot_be_evaluated(tiny_codec: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no denoiser to sample from"):
         evaluate(weights.load(tiny_codec, "cpu"), ("synth",), tmp_path / "out")

@@ -194,6 +194,8 @@ def test_sliding_windows_go_on_from_what_is_given_with_noise_of_their_own(tiny_c
     assert len(longer) > 2 * model.recipe.options.frames
     np.testing.assert_array_equal(longer.frames[: len(clip)], clip.frames)
     assert len({frame.tobytes() for frame in longer.frames[len(clip) :]}) == len(longer) - len(clip)
+    asked = {"frames": 10, "steps": STEPS, "windows": "sliding", "sampler": "ddpm"}
+    assert len({frame.tobytes() for frame in model.sample("a dog", **asked)[0].frames}) == 10
 
 
 @pytest.mark.parametrize("windows", ["averaged", "sliding"])

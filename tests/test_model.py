@@ -1,5 +1,6 @@
 """Model: what is saved is what is loaded, and sampling answers to what it is asked."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,34 @@ def test_a_model_without_text_refuses_prompts(tiny_codec: Path) -> None:
 def test_a_wrong_setting_names_itself_and_the_nearest(shapes: Model, asked: dict[str, Any], said: str) -> None:
     with pytest.raises(InputError, match=said):
         shapes.sample(**asked)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"prompt": None}, "prompt None: give a text"),
+        ({"prompt": ["a dog", "rain"]}, "call once for each"),
+        ({"count": "2"}, "count '2': give a whole number"),
+        ({"count": 0}, "count 0: give a whole number of at least 1"),
+        ({"seed": 1.5}, "seed 1.5: give a whole number"),
+        ({"seed": -1}, "seed -1"),
+    ],
+    ids=str,
+)
+def test_what_is_no_prompt_count_or_seed_is_refused(shapes: Model, asked: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError, match=re.escape(said)):
+        shapes.sample(**asked)
+    with pytest.raises(InputError, match=re.escape(said)):
+        shapes.complete(given("points"), **asked)
+
+
+def test_python_can_say_from_by_the_fields_name(tiny_codec: Path) -> None:
+    model = tiny_model("audio", tiny_codec)
+    first, second = (
+        model.complete(given("audio"), steps=1, **gap)[0]
+        for gap in ({"from": 0.1, "to": 0.2}, {"start": 0.1, "end": 0.2})
+    )
+    np.testing.assert_array_equal(first.samples, second.samples)
 
 
 def test_a_wrong_task_names_the_nearest(shapes: Model) -> None:

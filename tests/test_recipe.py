@@ -34,7 +34,9 @@ def test_each_size_of_each_recipe_builds_without_memory(path: Path, size: str) -
     trained = network if loaded.train.objective == "denoiser" else codec
     tensors = [*network.parameters(), *codec.parameters()]
     assert all(tensor.is_meta for tensor in tensors)
-    assert sum(p.numel() for p in trained.parameters()) > (1e5 if size == "small" else 1e7)
+    count = sum(p.numel() for p in trained.parameters())
+    judges = loaded.train.objective == "tagger"  # what judges may be far smaller than what makes
+    assert count > (1e5 if size == "small" else 1e7) / (10 if judges else 1)
 
 
 def test_every_problem_is_reported_at_once_with_its_place_and_the_nearest_key(tmp_path: Path) -> None:
@@ -61,6 +63,12 @@ def test_overrides_win_over_the_size_and_the_file() -> None:
     assert loaded.size == "base"
     assert loaded.train.steps == 7
     assert loaded.diffusion.schedule.name == "linear"
+
+
+def test_an_empty_mapping_takes_away_what_was_there() -> None:
+    chosen = recipe.load("shapes", ["data.where={label: chair}"])
+    assert chosen.override(["data.where={label: sofa}"]).data.where == {"label": ("sofa",)}
+    assert chosen.override(["data.where={}"]).data.where == {}
 
 
 def test_an_override_can_be_empty_text() -> None:

@@ -69,6 +69,8 @@ class Audio:
 
     def __repr__(self) -> str:
         channels = {1: "mono", 2: "stereo"}.get(self.channels, f"{self.channels} channels")
+        if not np.isfinite(self.peak):
+            return f"Audio({self.seconds:.3f} s, {self.rate} Hz, {channels}, NaN or infinite)"
         level = f"peak {20 * np.log10(self.peak):.1f} dB" if self.peak > 0 else "silent"
         return f"Audio({self.seconds:.3f} s, {self.rate} Hz, {channels}, {level})"
 

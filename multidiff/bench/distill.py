@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from multidiff.dataset import SKIPPED
+from multidiff.dataset import SKIPPED, of_others
 from multidiff.errors import InputError
 from multidiff.modality import Example
 from multidiff.model import Model
@@ -29,7 +29,7 @@ class Row:
 
 def references(model: Model, roots: tuple[str, ...], split: str, count: int) -> list[Example]:
     """The first `count` items of a split. Raises InputError when there are fewer than four."""
-    data = model.modality.data_spec.model_validate({**model.recipe.data.model_dump(), "root": roots})
+    data, _ = of_others(model.recipe.data, roots)
     SKIPPED.items.clear()
     found = list(islice(model.modality.examples(data, split), count))
     if len(found) < 4:

@@ -97,7 +97,7 @@ def main(arguments: list[str] | None = None) -> None:
         click.echo(error.format_message())
         code = 2
     except (click.exceptions.Abort, KeyboardInterrupt):
-        code = _fail("interrupted; nothing half-written is left", 1, debug)
+        code = _fail("interrupted; what was finished is kept, nothing half-written is left", 1, debug)
     except click.ClickException as error:
         hint = f" (see `{error.ctx.command_path} --help`)" if isinstance(error, click.UsageError) and error.ctx else ""
         code = _fail(error.format_message() + hint, 2, debug)

@@ -13,7 +13,7 @@ import click
 @click.option("--hypotheses", type=click.IntRange(1), default=4, show_default=True, help="Completions of each part.")
 @click.option("--captions/--no-captions", default=None, help="Tell the captions; by default only without --task.")
 @click.option("--judge", default="", help="[audio] A trained classifier; by default the shipped one.")
-@click.option("--split", default="val", show_default=True, help="Which of the files: val or test.")
+@click.option("--split", default="", help="Which files: val, test or all; by default val, and all of other data.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--steps", type=click.IntRange(1), help="Sampling steps.")
 @click.option("--guidance", type=click.FloatRange(0), help="Scale of guidance; 1 is off.")

@@ -45,7 +45,7 @@ def command(
     loaded = weights.load(model, device)
     if not layers or not files:
         if layers or files:
-            raise click.UsageError("give files and --layer, or neither to list the layers")
+            raise click.UsageError(f"give files and --layer; `multidiff features {model}` lists the layers")
         click.echo("\n".join(names(loaded.denoiser())))
         return
     folder = disk.folder(out)

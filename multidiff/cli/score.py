@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from multidiff.errors import MediaError
+
 
 @click.command(short_help="How usual files are for a model.")
 @click.argument("model")
@@ -24,8 +26,15 @@ def command(model: str, files: tuple[str, ...], prompt: str, likelihood: bool, s
     from multidiff import measure, weights
 
     loaded = weights.load(model, device)
-    click.echo(f"{'bits':>8} {'anomaly':>8}{'   nats' if likelihood else ''}  file")
+    heading, bad = f"{'bits':>8} {'anomaly':>8}{'   nats' if likelihood else ''}  file", []
     for file in files:
-        found = measure.score(loaded, work.read(file, loaded), prompt, seed, likelihood)
+        try:
+            found = measure.score(loaded, work.read(file, loaded), prompt, seed, likelihood)
+        except MediaError as error:  # the others still count
+            bad.append(str(error))
+            continue
         nats = "" if found.log_likelihood is None else f" {found.log_likelihood:10.1f}"
-        click.echo(f"{found.bits:8.3f} {found.anomaly:8.3f}{nats}  {file}")
+        click.echo(f"{heading}\n{found.bits:8.3f} {found.anomaly:8.3f}{nats}  {file}".removeprefix("\n"))
+        heading = ""
+    if bad:
+        raise MediaError("\n".join(bad))

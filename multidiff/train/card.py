@@ -43,7 +43,7 @@ def markdown(recipe: Recipe, pack: Pack, step: int, seconds: float, val: list[di
         "",
         f"- trained: {recipe.train.objective}, {step} of {recipe.train.steps} steps of {recipe.train.batch} items, "
         f"{seconds / 60:.1f} minutes on {device}",
-        f"- data: {', '.join(recipe.data.root)}: {training}; {validating}",  # type: ignore[attr-defined]
+        f"- data: {', '.join(recipe.data.root)}: {training}; {validating}",
         f"- recipe: `recipe.yaml` (hash {recipe.hash})",
     ]
     if skipped:
@@ -58,7 +58,7 @@ def markdown(recipe: Recipe, pack: Pack, step: int, seconds: float, val: list[di
             for name in last
             if name not in ("step", "seconds")
         ]
-    if owed := dataset.credits(recipe.data):  # type: ignore[arg-type]
+    if owed := dataset.credits(recipe.data):
         lines += ["", "## Learned from", ""]
         lines += [f"- {licence}{': ' * bool(authors)}{', '.join(authors)}" for licence, authors in owed.items()]
     return "\n".join([*lines, ""])

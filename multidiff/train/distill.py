@@ -12,6 +12,7 @@ from torch import Tensor
 
 from multidiff import core, weights
 from multidiff import recipe as recipes
+from multidiff.dataset import of_others
 from multidiff.errors import ModelError, RecipeError
 from multidiff.model import Model
 from multidiff.recipe import Recipe
@@ -112,4 +113,7 @@ def student_recipe(
     }
     if "weights" in values["codec"]:
         changes["codec"] = {"weights": teacher}
+    if any(override.startswith(("data.root=", "data=")) for override in overrides):
+        roots = source.override(overrides).data.root
+        values["data"] = of_others(source.data, roots)[0].model_dump(mode="json")
     return recipes.from_dict(recipes.merge(values, changes), str(folder / "recipe.yaml")).override(overrides)

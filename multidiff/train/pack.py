@@ -72,11 +72,11 @@ def load(recipe: Recipe, codec: Any, tick: Callable[[int], None] = lambda count:
 
     `tick` is called with the number of items prepared so far. Raises InputError when nothing can be used.
     """
-    root = recipe.data.root  # type: ignore[attr-defined]
+    root = recipe.data.root
     if len(root) == 1 and root[0].endswith(SUFFIXES):
         pack = read(root[0])
         check(pack, recipe, root[0])
-        limit = recipe.data.limit  # type: ignore[attr-defined]
+        limit = recipe.data.limit
         return Pack(
             pack.train.first(limit), pack.val.first(limit), pack.captions, pack.tokens, pack.tokens_mask, pack.info
         )
@@ -97,7 +97,7 @@ def cache() -> Path:
 
 def key(recipe: Recipe) -> str:
     """Twelve hex digits that change with the data, the way it is prepared, or the medium's code."""
-    roots = recipe.data.root  # type: ignore[attr-defined]
+    roots = recipe.data.root
     parts = {
         **contents(recipe),
         "listing": [list(listing(Path(root).expanduser())) for root in roots if root != dataset.SYNTH],
@@ -182,7 +182,7 @@ def prepared(modality: Modality, example: Example, data: Any, codec: Any) -> dic
 
 
 def nothing_left(recipe: Recipe) -> InputError:
-    roots = ", ".join(recipe.data.root)  # type: ignore[attr-defined]
+    roots = ", ".join(recipe.data.root)
     if not dataset.SKIPPED.items:
         return InputError(f"{roots}: no training item; check data.where, data.val and the column 'split'")
     _, reason = dataset.SKIPPED.items[0]

@@ -117,6 +117,10 @@ def report_skipped(data: Pack, console: Console, most: int = 10) -> None:
         console.print(f"skipped {len(skipped)} files that cannot be used:", highlight=False)
     for _, reason in skipped[:most]:
         console.print(f"  {reason}", highlight=False, soft_wrap=True)
+    if len(skipped) > most:
+        medium, roots = data.info["modality"], " ".join(data.info["data"]["root"])
+        rest = f"  and {len(skipped) - most} more; `multidiff data check {medium} {roots}` lists all"
+        console.print(rest, highlight=False, soft_wrap=True)
 
 
 def train(
@@ -132,12 +136,15 @@ def train(
     Ctrl-C, SIGTERM and `max_minutes` end it after the current step with a checkpoint. `resume` goes on from `out`,
     or from the newest run of this recipe. Raises InputError, ModelError, MultidiffError.
     """
-    console = Console(stderr=True)
+    console, recipe = Console(stderr=True), recipe.placed()
     accelerator = accelerator_for(device, recipe.train.precision)
     if dry_run:
+        few = max(recipe.train.batch * recipe.train.accumulate, VALIDATION_ROWS)
+        recipe = recipe.override([f"data.limit={few}"])
         card.dry_run(Run(recipe, accelerator, None, console), Console())
         return None
     target = folder.begun(recipe, out) if resume else folder.new(recipe, out)
+    files.folder(target if resume else target.parent)  # said before data are prepared
     if resume:
         folder.compare(load_recipe(target / "recipe.yaml"), recipe, target)
     run = Run(recipe, accelerator, target if resume else None, console)
@@ -196,7 +203,9 @@ def loop(run: Run, target: Path, before: float, max_minutes: float | None, conso
     if log:
         log.close()
     if training.step < spec.steps and main:
-        console.print(f"stopped after {training.step} of {spec.steps} steps; go on with --resume -o {target}")
+        console.print(
+            f"stopped after {training.step} of {spec.steps} steps; go on with: multidiff train {target} --resume"
+        )
 
 
 def flat(values: dict[str, float], name: str) -> dict[str, float]:

@@ -111,7 +111,7 @@ def test_synthetic_data_are_checked_and_a_model_is_measured_on_them(run: Run) ->
 
     completed = run("eval", "shapes", "--data", "set", "-n", 4, "--steps", 1, "--task", "complete", "--hypotheses", 1)
     assert completed.code == 0
-    assert "| part + retrieved shape |" in completed.out
+    assert "| part alone |" in completed.out
     assert completed.out.splitlines()[-2:] == [
         "4 items, 1 completions of each, no captions told",
         "out/eval-shapes-complete/index.html",

@@ -98,6 +98,13 @@ def test_score_gives_a_line_for_each_file(run: Run, files: dict[str, Path], mode
     assert lines[0].endswith(str(files[model]))
 
 
+def test_score_goes_on_after_a_bad_file(run: Run, files: dict[str, Path]) -> None:
+    Path("bad.ply").write_text("nothing")
+    scored = run("score", "shapes", "bad.ply", files["shapes"], "bad.ply")
+    assert (scored.code, len(scored.out.splitlines())) == (2, 2)
+    assert scored.err.count("bad.ply") == 2
+
+
 def test_score_is_the_likelihood_of_the_core(run: Run, files: dict[str, Path], assets: Path) -> None:
     model = load(assets / "models" / "shapes")
     cloud = registry.modality("points").media.read(files["shapes"])

@@ -212,7 +212,7 @@ def test_interruption_leaves_whole_results_and_prints_them(run: Run, monkeypatch
     monkeypatch.setattr(job.Job, "run", interrupted)
     stopped = run("sample", "sfx", "a dog", "-n", 3, "--steps", 1)
     assert stopped.code == 1
-    assert stopped.err.strip() == "error: interrupted; nothing half-written is left"
+    assert stopped.err.strip() == "error: interrupted; what was finished is kept, nothing half-written is left"
     assert [path.name for path in stopped.paths] == ["sfx_a-dog_0.wav"]
     assert {path.name for path in Path("out").iterdir()} == {"sfx_a-dog_0.wav", "sfx_a-dog_0.json", "index.html"}
 

@@ -53,6 +53,16 @@ def test_a_resumed_distillation_repeats_the_losses_of_an_uninterrupted_one(
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
+def test_a_student_on_other_data_chooses_none_of_it_by_its_teachers_columns(make_recipe: Make, tmp_path: Path) -> None:
+    run.train(make_recipe(steps=1), "teacher", device="cpu")
+    written = Path("teacher/recipe.yaml")
+    written.write_text(written.read_text().replace("val: ''", "val: fold=4"))
+    (tmp_path / "data").mkdir()
+    assert distill.student_recipe("teacher", "progressive", 4).data.val == "fold=4"
+    recipe = distill.student_recipe("teacher", "progressive", 4, overrides=["data.root=data"])
+    assert (recipe.data.val, recipe.data.root) == ("", ("data",))
+
+
 def test_a_student_begins_as_its_teacher(teacher: str) -> None:
     student = weights.build(distill.student_recipe(teacher, "progressive", 4), "cpu")
     assert student.fingerprint == weights.load(teacher, "cpu").fingerprint

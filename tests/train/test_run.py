@@ -111,6 +111,35 @@ def test_a_dry_run_leaves_nothing_behind(make_recipe: Make, capsys: pytest.Captu
     assert "peak memory" in capsys.readouterr().out
 
 
+def test_a_folder_that_cannot_be_written_is_named_before_data_are_prepared(
+    make_recipe: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("file").write_text("")
+    monkeypatch.setattr(run.pack, "load", None)
+    with pytest.raises(InputError, match="file: is a file"):
+        run.train(make_recipe(), "file/run", device="cpu")
+
+
+def test_how_to_go_on_is_a_command_and_many_bad_files_are_counted(
+    make_recipe: Make, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    load = run.pack.load
+
+    def skipping(*arguments: object) -> object:
+        found = load(*arguments)
+        found.info["skipped"] = [[f"{i}.toy", f"{i}.toy: is bad"] for i in range(14)]
+        return found
+
+    monkeypatch.setattr(run.pack, "load", skipping)
+    stop_after(monkeypatch, 3)
+    run.train(make_recipe(), "out", device="cpu")
+    said = capsys.readouterr().err
+    assert "go on with: multidiff train out --resume" in said
+    assert "9.toy: is bad" in said
+    assert "10.toy" not in said
+    assert "and 4 more; `multidiff data check toy synth` lists all" in said
+
+
 def test_a_run_is_never_overwritten_nor_resumed_with_another_recipe(make_recipe: Make) -> None:
     recipe = make_recipe(steps=4)
     run.train(recipe, "out", device="cpu")
