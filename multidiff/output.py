@@ -20,7 +20,7 @@ SIDECAR_VERSION = 1
 GENERATOR = "<meta name=generator content=multidiff>"
 PLAYERS = {
     ".wav": "audio", ".flac": "audio", ".ogg": "audio", ".mp3": "audio", ".mp4": "video", ".webm": "video",
-    ".gif": "img", ".png": "img",
+    ".gif": "img", ".png": "img", ".apng": "img",
 }  # fmt: skip
 
 

@@ -209,7 +209,7 @@ def _from_image(path: Path, image: Any) -> Iterator[Shown]:
 
     if image.format == "GIF" and not path.read_bytes().rstrip(b"\0").endswith(b";"):
         raise MediaError(f"{path}: the GIF has no end mark; it is truncated, get it again")
-    time = 0.0
+    time, count = 0.0, 0
     try:
         with image:
             for frame in ImageSequence.Iterator(image):
@@ -218,7 +218,10 @@ def _from_image(path: Path, image: Any) -> Iterator[Shown]:
                 if getattr(image, "n_frames", 1) > 1 and duration < MIN_DELAY:
                     duration = 0.1
                 yield _on_white(ImageOps.exif_transpose(frame)), time, duration
-                time += duration
+                time, count = time + duration, count + 1
+            promised = getattr(image, "n_frames", 1)
+            if count < promised:
+                raise MediaError(f"{path}: ends after {count} of {promised} frames; it is truncated, get it again")
     except (OSError, EOFError, SyntaxError, ValueError) as error:
         raise _unreadable(path, error) from None
 

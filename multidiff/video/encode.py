@@ -4,6 +4,8 @@ mp4   H.264 yuv420p, plays everywhere; colours are stored at half resolution.
 webm  VP9 yuv420p.
 gif   one palette for the whole clip: exact up to 256 colours, dithered beyond; at most 50 frames per second.
 mkv   H.264 RGB, lossless, any size; for data sets and pixel art, not for browsers.
+apng  every frame a PNG, in one file that browsers play: lossless, any size, at most 60 frames per second;
+      `ffmpeg -i clip.apng frame%03d.png` takes them apart.
 
 yuv420p wants even sizes: an odd edge is repeated once. Colours are BT.709 and say so. One encoder thread and no
 time stamps or random ids in the file, so equal frames give equal bytes.
@@ -28,7 +30,8 @@ from multidiff.video.frames import Frames, even_sized
 if TYPE_CHECKING:
     from PIL import Image
 
-GIF_MAX_FPS = 50
+GIF_MAX_FPS, APNG_MAX_FPS = 50, 60
+"""Browsers show what is faster than about 90 at 10."""
 BT709 = 1
 """Its number in the tables of colour spaces, primaries and transfer functions (ITU-T H.273)."""
 
@@ -58,7 +61,7 @@ CONTAINERS = {
     ),
     "mkv": Container("libx264rgb", "rgb24", {"crf": "0", "preset": "slow"}, {"fflags": "+bitexact"}),
 }
-FORMATS = ("mp4", "webm", "gif", "mkv")
+FORMATS = ("mp4", "webm", "gif", "mkv", "apng")
 
 
 def encode(frames: Frames, fps: float, path: str | Path, tags: Mapping[str, str]) -> Path:
@@ -74,7 +77,9 @@ def encode(frames: Frames, fps: float, path: str | Path, tags: Mapping[str, str]
     comment = json.dumps(dict(tags), ensure_ascii=False) if tags else ""
     with written_whole(path) as temporary:
         if kind == "gif":
-            _write_gif(frames, fps, temporary, comment)
+            _write_gif(*_thinned(frames, fps, GIF_MAX_FPS), temporary, comment)
+        elif kind == "apng":
+            _write_apng(*_thinned(frames, fps, APNG_MAX_FPS), temporary, tags.get("title", ""), comment)
         else:
             _write_container(frames, fps, temporary, kind, tags.get("title", ""), comment)
     return path
@@ -123,16 +128,38 @@ def _explained(kind: str, frames: Frames) -> Iterator[None]:
         raise InputError(f"{kind} cannot hold frames of {W}x{H} pixels ({error}); choose another format") from None
 
 
-def _write_gif(frames: Frames, fps: float, path: Path, comment: str) -> None:
-    from PIL import Image
+def _thinned(frames: Frames, fps: float, most: float) -> tuple[Frames, float]:
+    """The same seconds with at most so many frames in each."""
+    if fps <= most:
+        return frames, fps
+    count = max(1, round(len(frames) * most / fps))
+    return frames[np.arange(count) * len(frames) // count], most
 
-    if fps > GIF_MAX_FPS:
-        count = max(1, round(len(frames) * GIF_MAX_FPS / fps))
-        frames = frames[np.arange(count) * len(frames) // count]
-        fps = GIF_MAX_FPS
-    palette, exact = _palette(frames)
-    dither = Image.Dither.NONE if exact else Image.Dither.FLOYDSTEINBERG
-    images = [Image.fromarray(f).quantize(palette=palette, dither=dither) for f in frames]
+
+def _write_apng(frames: Frames, fps: float, path: Path, title: str, comment: str) -> None:
+    from PIL import Image, PngImagePlugin
+
+    text = PngImagePlugin.PngInfo()
+    for key, value in (("title", title), ("comment", comment)):
+        if value:
+            text.add_text(key, value)
+    images = [Image.fromarray(frame) for frame in frames]
+    over, source = PngImagePlugin.Blend.OP_OVER, PngImagePlugin.Blend.OP_SOURCE
+    images[0].save(
+        path,
+        format="PNG",
+        save_all=True,
+        append_images=images[1:],
+        duration=1000 / fps,
+        loop=0,
+        pnginfo=text,
+        # Of opaque frames both are the same, and Pillow merges equal frames only where their blend is.
+        blend=[source if i % 2 == 0 else over for i in range(len(images))],
+    )
+
+
+def _write_gif(frames: Frames, fps: float, path: Path, comment: str) -> None:
+    images = _indexed(frames)
     # GIF counts in hundredths of a second: rounding the ends, not the lengths, keeps the total right.
     ends = np.round(np.arange(len(frames) + 1) * 100 / fps).astype(int)
     images[0].save(
@@ -147,17 +174,20 @@ def _write_gif(frames: Frames, fps: float, path: Path, comment: str) -> None:
     )
 
 
-def _palette(frames: Frames) -> tuple[Image.Image, bool]:
-    """A palette for all frames together, and whether it holds every colour exactly."""
+def _indexed(frames: Frames) -> list[Image.Image]:
+    """The frames with one palette: exact up to 256 colours, dithered beyond."""
     from PIL import Image
 
-    sample = frames[:: max(1, len(frames) // 32)]
     packed = frames.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
-    colours = np.unique(packed)
-    if len(colours) <= 256:
-        table = np.stack([colours >> 16, colours >> 8 & 255, colours & 255], -1).astype(np.uint8)
-        image = Image.new("P", (16, 16))
-        image.putpalette(np.concatenate([table, np.repeat(table[:1], 256 - len(table), 0)]).tobytes())
-        return image, True
-    rows = Image.fromarray(sample.reshape(-1, *frames.shape[2:]))
-    return rows.quantize(256, method=Image.Quantize.MEDIANCUT, kmeans=3), False
+    colours, index = np.unique(packed, return_inverse=True)
+    if len(colours) > 256:
+        sample = frames[:: max(1, len(frames) // 32)]
+        rows = Image.fromarray(sample.reshape(-1, *frames.shape[2:]))
+        palette = rows.quantize(256, method=Image.Quantize.MEDIANCUT, kmeans=3)
+        return [Image.fromarray(f).quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG) for f in frames]
+    # Pillow's own mapping to a palette takes colours that differ by less than 4 levels for one.
+    table = np.stack([colours >> 16, colours >> 8 & 255, colours & 255], -1).astype(np.uint8)
+    images = [Image.fromarray(each) for each in index.reshape(packed.shape).astype(np.uint8)]
+    for image in images:
+        image.putpalette(table.tobytes())
+    return images

@@ -70,7 +70,7 @@ class Video:
         return cls(*decode(path))
 
     def save(self, path: str | Path, tags: Mapping[str, str] | None = None) -> Path:
-        """Write mp4, webm, gif or mkv (lossless), by the suffix; see `encode` for what each keeps.
+        """Write mp4, webm, gif, mkv or apng (both lossless), by the suffix; see `encode` for what each keeps.
 
         `decode.read_tags` reads `tags` back. Raises InputError, MultidiffError.
         """

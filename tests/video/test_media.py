@@ -66,7 +66,7 @@ def write_sound(path: Path, cover: bool = False) -> Path:
     return path
 
 
-@pytest.mark.parametrize(("suffix", "worst"), [("mp4", 2.0), ("webm", 2.0), ("gif", 0.5), ("mkv", 0.0)])
+@pytest.mark.parametrize(("suffix", "worst"), [("mp4", 2.0), ("webm", 2.0), ("gif", 0.5), ("mkv", 0.0), ("apng", 0.0)])
 def test_a_clip_survives_every_format(clip: Video, tmp_path: Path, suffix: str, worst: float) -> None:
     path = clip.save(tmp_path / f"clip.{suffix}")
     again = Video.read(path)
@@ -117,7 +117,8 @@ def test_tags_are_read_back(clip: Video, tmp_path: Path, suffix: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("suffix", "size"), [("mp4", (34, 52)), ("webm", (34, 52)), ("gif", (33, 51)), ("mkv", (33, 51))]
+    ("suffix", "size"),
+    [("mp4", (34, 52)), ("webm", (34, 52)), ("gif", (33, 51)), ("mkv", (33, 51)), ("apng", (33, 51))],
 )
 def test_odd_sizes_can_be_written(tmp_path: Path, suffix: str, size: tuple[int, int]) -> None:
     odd = Video(np.arange(50, 250, 50, dtype=np.uint8)[:, None, None, None] * np.ones((33, 51, 3), np.uint8), 12)
@@ -149,6 +150,8 @@ def test_gif_holds_up_to_256_colours_exactly_and_many_well(tmp_path: Path) -> No
     random = np.random.default_rng(0)
     few = random.integers(0, 256, (200, 3), np.uint8)[random.integers(0, 200, (6, 40, 40))]
     assert (Video.read(Video(few, 10).save(tmp_path / "few.gif")).frames == few).all()
+    near = np.arange(240, dtype=np.uint8).reshape(4, 6, 10)[..., None].repeat(3, -1)
+    assert (Video.read(Video(near, 10).save(tmp_path / "near.gif")).frames == near).all()
     ramp = np.linspace(0, 255, 64).astype(np.uint8)
     many = np.stack(np.broadcast_arrays(ramp[None, :, None], ramp[None, None], ramp[:6, None, None]), -1)
     assert error_between(Video.read(Video(many, 10).save(tmp_path / "many.gif")).frames, many) < 6
@@ -161,9 +164,20 @@ def test_a_frozen_gif_keeps_its_seconds(tmp_path: Path) -> None:
     assert again.seconds == pytest.approx(2.0, abs=0.02)
 
 
-def test_fast_gifs_are_thinned_to_what_gif_can_show(tmp_path: Path) -> None:
-    fast = Video(np.arange(60, dtype=np.uint8)[:, None, None, None].repeat(8, 1).repeat(8, 2).repeat(3, 3), 60)
-    assert Video.read(fast.save(tmp_path / "fast.gif")).seconds == pytest.approx(1, abs=0.02)
+@pytest.mark.parametrize(("suffix", "fps"), [("gif", 60), ("apng", 120)])
+def test_what_is_too_fast_for_browsers_is_thinned(tmp_path: Path, suffix: str, fps: float) -> None:
+    fast = Video(np.arange(fps, dtype=np.uint8)[:, None, None, None].repeat(8, 1).repeat(8, 2).repeat(3, 3), fps)
+    again = Video.read(fast.save(tmp_path / f"fast.{suffix}"))
+    assert again.seconds == pytest.approx(1, abs=0.02)
+    assert 45 < again.fps <= 60
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "apng"])
+def test_lossless_files_keep_equal_frames(tmp_path: Path, suffix: str) -> None:
+    frames = np.random.default_rng(0).integers(0, 255, (3, 16, 16, 3), np.uint8)[[0, 0, 0, 1, 1, 2, 2, 2]]
+    again = Video.read(Video(frames, 24000 / 1001).save(tmp_path / f"held.{suffix}"))
+    assert np.array_equal(again.frames, frames)
+    assert again.fps == pytest.approx(24000 / 1001)
 
 
 def test_uneven_times_become_even_without_losing_a_frame(tmp_path: Path) -> None:
@@ -187,19 +201,42 @@ def test_times_that_jitter_are_even(tmp_path: Path) -> None:
     assert video.fps == pytest.approx(30, rel=1e-2)
 
 
-def test_a_turned_film_is_read_upright(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("matrix", "turns"), [((0, 1, -1, 0), 3), ((-1, 0, 0, -1), 2), ((0, -1, 1, 0), 1), ((1, 0, 0, 1), 0)]
+)
+def test_a_turned_film_is_read_upright(tmp_path: Path, matrix: tuple[int, ...], turns: int) -> None:
+    """The matrices of a phone held in four ways (ISO 14496-12, 6.2.2)."""
     frames = np.zeros((3, 32, 48, 3), np.uint8)
     frames[:, :8, :8] = 255
     data = bytearray(write_mp4(tmp_path / "phone.mp4", frames, [0, 100, 200]).read_bytes())
     start = data.index(b"tkhd") + 4
-    one = 1 << 16
-    # A phone held upright: the matrix of 90 degrees clockwise (ISO 14496-12, 6.2.2).
-    data[start + 40 : start + 76] = struct.pack(">9i", 0, one, 0, -one, 0, 0, 32 * one, 0, 1 << 30)
+    a, b, c, d = (value << 16 for value in matrix)
+    data[start + 40 : start + 76] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
     (tmp_path / "phone.mp4").write_bytes(data)
-    video = Video.read(tmp_path / "phone.mp4")
-    assert (video.height, video.width) == (48, 32)
-    assert video.frames[0, :8, -8:].min() == 255
-    assert video.frames[0, :, :-8].max() == 0
+    assert np.array_equal(Video.read(tmp_path / "phone.mp4").frames, np.rot90(frames, turns, axes=(1, 2)))
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec", "pixels"),
+    [
+        *(("avi", "mpeg4", "yuv420p"), ("mov", "mjpeg", "yuvj420p"), ("mov", "prores_ks", "yuv422p10le")),
+        *(("mpg", "mpeg2video", "yuv420p"), ("ts", "libx264", "yuv420p"), ("mkv", "ffv1", "yuv444p")),
+        *(("webm", "libvpx", "yuv420p"), ("mp4", "libx265", "yuv420p"), ("flv", "flv1", "yuv420p")),
+    ],
+)
+def test_files_of_other_programs_are_read(tmp_path: Path, suffix: str, codec: str, pixels: str) -> None:
+    rising = np.linspace(40, 220, 10).astype(np.uint8)[:, None, None, None].repeat(48, 1).repeat(64, 2).repeat(3, 3)
+    with av.open(str(tmp_path / f"film.{suffix}"), "w") as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, pixels
+        stream.bit_rate = 4_000_000
+        for image in rising:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format=pixels)))
+        container.mux(stream.encode())
+    video = Video.read(tmp_path / f"film.{suffix}")
+    assert video.frames.shape == rising.shape
+    assert video.fps == pytest.approx(25, rel=1e-2)
+    assert error_between(video.frames, rising) < 6
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "bmp"])
