@@ -68,35 +68,6 @@ def ssim(a: Video, b: Video) -> float:
     return float(score[:, 5:-5, 5:-5].mean())
 
 
-def crps(members: Array, truth: Array) -> Array:
-    """Continuous ranked probability score of an ensemble (k, *shape) at each element of the truth (*shape).
-
-    E|X - y| - E|X - X'|/2, with the second mean over pairs of different members: sum_i |x_i - y|/k -
-    sum_{i<j} |x_i - x_j|/(k (k - 1)). This "fair" estimate does not depend on k where members and truth are drawn
-    alike (Ferro 2014, "Fair scores for ensemble forecasts"; Zamo and Naveau 2018, its unbiased estimators), as the one
-    that divides by k^2 does. It may be below 0 at an element. One member: the absolute error.
-    """
-    k = len(members)
-    error = np.abs(members - truth).mean(0)
-    if k == 1:
-        return error
-    # In sorted order the sum over pairs is one over members: x_(i) is the larger i times, the smaller k - 1 - i times.
-    signed = (2 * np.arange(k) - (k - 1)).reshape(-1, *[1] * truth.ndim)
-    pairs: Array = (signed * np.sort(members, axis=0)).sum(0)
-    return error - pairs / (k * (k - 1))
-
-
-def spread_skill(members: Array, truth: Array) -> float:
-    """sqrt(mean variance of the members (k + 1)/k) over the root mean square error of their mean: 1 where members and
-    truth are drawn alike (Fortin et al. 2014, "Why should ensemble spread match the RMSE of the ensemble mean?"), below
-    1 for an ensemble too sure of itself, 0 for one member."""
-    k = len(members)
-    error = float(np.square(members.mean(0) - truth).mean())
-    if k == 1 or error == 0:
-        return 0.0
-    return float(np.sqrt((k + 1) / k * members.var(0, ddof=1).mean() / error))
-
-
 def loop_seam(video: Video) -> float:
     """The jump from the last frame to the first over the mean jump between neighbours: about 1 for a seamless
     cycle, 1 for a clip that stands still."""

@@ -14,9 +14,10 @@ import numpy as np
 from multidiff.errors import InputError
 from multidiff.modality import Trial
 from multidiff.video.advection import advected
+from multidiff.video.ensemble import crps, rank_histogram, spread_skill
 from multidiff.video.frames import Frames
 from multidiff.video.media import Video
-from multidiff.video.metrics import SSIM_WINDOW, copy_last, crps, psnr, spread_skill, ssim
+from multidiff.video.metrics import SSIM_WINDOW, copy_last, psnr, ssim
 
 FEW = 4
 """Frames given, where not half of the clip is."""
@@ -59,7 +60,9 @@ def completion_metrics(
 
     `psnr` (dB), `ssim`: means over hypotheses, `_best`: of the best of them. `mse`: mean over hypotheses, in units of
     white squared (papers on Moving MNIST give 4096 times it). `crps`: in units of white; of one hypothesis its mean
-    absolute error. `spread_skill`: 1 for an honest ensemble, below for one too sure of itself.
+    absolute error. `spread_skill`: 1 for an honest ensemble, below for one too sure of itself. `outside`: how often the
+    truth is beyond all hypotheses, over 2/(k + 1), the share that it would be beyond honest ones (the ends of the rank
+    histogram); 1 for one hypothesis.
     """
     found: dict[str, list[dict[str, float]]] = {}
     for trial, made in zip(of, completions, strict=True):
@@ -107,4 +110,5 @@ def _figures(made: Sequence[Video], truth: Video) -> dict[str, float]:
         "mse": float(np.square(members - true).mean()),
         "crps": float(crps(members, true).mean()),
         "spread_skill": spread_skill(members, true),
+        "outside": float(rank_histogram(members, true)[[0, -1]].mean() * (len(made) + 1)),
     }
