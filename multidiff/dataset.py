@@ -147,11 +147,11 @@ def entries(root: str | Path, suffixes: Sequence[str], spec: DataSpec, split: st
 def select(found: Sequence[Entry], spec: DataSpec, split: str) -> list[Entry]:
     """The entries of a split that pass `spec.where`, at most `spec.limit`.
 
-    Raises InputError when `spec.where` or `spec.val` names a column that no entry has.
+    Raises InputError when `spec.where` or `spec.val` names a column that no entry has, unless another root may have it.
     """
     columns = sorted({column for e in found for column in e.fields})
     for column in (*spec.where, *spec.val.partition("=")[:1]):
-        if column and column not in columns:
+        if column and column not in columns and len(spec.root) == 1:
             raise InputError(f"data: no item has a column '{column}' to choose by{did_you_mean(column, columns)}")
     has_val = any(e.fields.get("split", "").startswith("val") for e in found)
     chosen = [

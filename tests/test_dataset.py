@@ -145,3 +145,13 @@ def test_a_models_choice_goes_to_other_folders_where_they_are_of_its_kind(tmp_pa
     assert of_others(spec.model_copy(update={"where": {"label": ("owl",)}}), (str(tmp_path),)) == (plain, True)
     assert of_others(spec.model_copy(update={"val": "year=2"}), (str(tmp_path),)) == (plain, True)
     assert names(tmp_path, "all") == ["a.wav", "b.wav", "c.wav"]
+
+
+def test_of_several_folders_one_may_hold_out_and_another_only_train(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    folded = table(tmp_path / "a", "a.wav,dog,,1", "b.wav,dog,,2")
+    plain = files(tmp_path / "b", "c.wav", "d.wav")
+    both = {"root": [str(folded), str(plain)], "val": "fold=2"}
+    assert [names(root, split, **both) for root in (folded, plain) for split in ("train", "val")] == [
+        *(["a.wav"], ["b.wav"], ["c.wav", "d.wav"], [])
+    ]
