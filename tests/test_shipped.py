@@ -81,7 +81,8 @@ def test_clips_move() -> None:
     clip = made("clips", "a man walking left, sky blue background", 1)
     inner = clip.frames[:, 8:56, 16:48].astype(np.float32)
     assert np.abs(np.diff(inner, axis=0)).mean() > 2
-    assert np.std(clip.frames[:, :4].astype(np.float32), axis=0).mean() < 6, "the background stands still"
+    sky = clip.frames[:, :4].astype(np.float32).reshape(len(clip), 4, 16, 4, 3).mean((1, 3))  # less the grain
+    assert np.std(sky, axis=0).mean() < 4, "the background stands still"
 
 
 def test_shapes_follow_their_prompts() -> None:
