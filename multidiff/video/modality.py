@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from multidiff.errors import MediaError
+from multidiff.errors import MediaError, Notice
 from multidiff.modality import Batch, Example, Given, Objective, Spec, Trial
 from multidiff.video import data as dataset
 from multidiff.video import tasks
@@ -91,7 +92,13 @@ class VideoModality:
     def given(
         self, media: Video, task: str, task_options: Any, codec: PixelCodec, options: VideoOptions
     ) -> tuple[Given, VideoOptions]:
-        """Known frames at their positions in a clip of `options.frames`; its fps is that of the given video."""
+        """Known frames at their positions in a clip of `options.frames`; its fps is that of the given video.
+
+        A Notice says so where what is generated will be enlarged.
+        """
+        if max(media.height, media.width) > codec.size:
+            made, asked = f"{codec.size} x {codec.size}", f"{media.width} x {media.height}"
+            warnings.warn(f"frames are generated at {made} pixels and enlarged to {asked}", Notice, stacklevel=2)
         splice, parts = tasks.PLANS[task](media, task_options.keep, options.frames)
         known = torch.zeros(1, *codec.event_shape(options.frames))
         mask = torch.zeros(1, 1, options.frames, 1, 1)

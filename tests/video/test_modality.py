@@ -2,12 +2,13 @@
 
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
 import torch
 
-from multidiff.errors import MediaError
+from multidiff.errors import MediaError, Notice
 from multidiff.modality import Modality
 from multidiff.nn.embedding import LOG_SNR_BOUND
 from multidiff.video import tasks
@@ -65,6 +66,14 @@ def test_prediction_appends_to_the_given_video_untouched() -> None:
     assert levels(result) == levels(media) + [255] * 5
     assert np.array_equal(result.frames[:10], media.frames)
     assert result.fps == media.fps
+
+
+def test_it_is_said_when_generated_frames_are_enlarged() -> None:
+    with pytest.warns(Notice, match="generated at 16 x 16 pixels and enlarged to 20 x 24"):
+        completed(numbered(4, height=24, width=20), "predict")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Notice)
+        completed(numbered(4), "predict")
 
 
 def test_a_picture_is_a_first_frame() -> None:
