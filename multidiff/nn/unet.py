@@ -15,6 +15,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from multidiff.nn.detail import Detail
 from multidiff.nn.embedding import LogSNREmbedding, masked_mean
 from multidiff.nn.residual import Downsample, ResidualBlock, TemporalConvolution, Upsample, group_norm, zeroed
 from multidiff.nn.space_time import SpaceTimeBlock
@@ -51,6 +52,8 @@ class UNet(nn.Module):
     blocks: stages of a level on the way down (one more on the way up).
     attention: levels (0 = finest) with attention over space, time and prompt.
     head_dim: channels per attention head; context_dim: width of prompt tokens, 0 for none.
+    detail: channels of a branch at the resolution of single pixels, 0 for none; patch: the side, in pixels, of the
+        patch that a position of x is (pixel-unshuffle).
     checkpointing: recompute activations in the backward pass, for less memory.
     """
 
@@ -65,6 +68,8 @@ class UNet(nn.Module):
         head_dim: int = 32,
         context_dim: int = 0,
         temporal: bool = False,
+        detail: int = 0,
+        patch: int = 1,
         checkpointing: bool = False,
     ) -> None:
         super().__init__()
@@ -97,7 +102,8 @@ class UNet(nn.Module):
         self.exit = zeroed(nn.Conv2d(widths[0], outputs, 3, padding=1))
         # A patch of pixels has nearly as many values as the finest level has channels: what is clean already must
         # not have to squeeze through. A share of the input, learned for each noise level, goes straight to the output.
-        self.skip = zeroed(nn.Linear(dim, min(inputs, outputs)))
+        self.skip = zeroed(nn.Linear(dim, direct := min(inputs, outputs)))
+        self.detail = Detail(detail, direct // patch**2, patch, widths[0], dim, temporal) if detail else None
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def embed(self, log_snr: Tensor, frames: int, tokens: Tensor | None, tokens_mask: Tensor | None) -> Tensor:
@@ -123,7 +129,10 @@ class UNet(nn.Module):
         hidden, condition = self._hidden(pictures, frames, log_snr, tokens, tokens_mask, extra)
         h = self.exit(hidden)
         straight = self.skip(condition)[:, :, None, None] * pictures[:, : self.skip.out_features]
-        h = h + F.pad(straight, (0, 0, 0, 0, 0, h.shape[1] - straight.shape[1]))
+        h = _added(h, straight)
+        if self.detail is not None:
+            x, levels = pictures[:, : self.detail.channels], log_snr.reshape(len(log_snr), -1).expand(-1, frames)
+            h = _added(h, self.detail(x, hidden, condition, levels.flatten(), frames))
         return rearrange(h, "(b t) c h w -> b c t h w", t=frames) if self.temporal else h
 
     def features(
@@ -170,3 +179,8 @@ class UNet(nn.Module):
             else:
                 h = run(layer, torch.cat([h, skips.pop()], dim=1))
         return F.silu(self.exit_norm(h)), condition
+
+
+def _added(h: Tensor, first: Tensor) -> Tensor:
+    """h (N, C, H, W) with `first` added to as many of its channels, the first ones, as that has."""
+    return h + F.pad(first, (0, 0, 0, 0, 0, h.shape[1] - first.shape[1]))

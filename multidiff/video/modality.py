@@ -52,7 +52,7 @@ class VideoModality:
         return PixelCodec(spec)
 
     def network(self, spec: VideoNetworkSpec, codec: PixelCodec) -> VideoNetwork:
-        return VideoNetwork(spec, codec.event_shape(1)[0])
+        return VideoNetwork(spec, codec.event_shape(1)[0], codec.patch)
 
     def batch(
         self, rows: dict[str, Tensor], codec: PixelCodec, data: dataset.VideoData, generator: torch.Generator

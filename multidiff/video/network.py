@@ -11,6 +11,7 @@ from einops import rearrange
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from multidiff.errors import RecipeError
 from multidiff.modality import Condition, Spec
 from multidiff.nn.embedding import LOG_SNR_BOUND, sinusoidal
 from multidiff.nn.unet import UNet
@@ -28,6 +29,7 @@ class VideoNetworkSpec(Spec):
     head_dim: int = Field(32, gt=0, description="channels of an attention head")
     positions: bool = Field(False, description="tell each frame its place: for clips that all begin alike")
     learned_variance: bool = Field(False, description="also predict the reverse step's variance, for the hybrid loss")
+    detail: int = Field(0, ge=0, description="channels of a branch that sees single pixels, not patches; 0 for none")
     checkpointing: bool = Field(False, description="recompute activations to save memory")
 
     @model_validator(mode="after")
@@ -50,8 +52,11 @@ class VideoNetwork(nn.Module):
     spec.positions. Each may be absent; positions then count from 0.
     """
 
-    def __init__(self, spec: VideoNetworkSpec, channels: int) -> None:
+    def __init__(self, spec: VideoNetworkSpec, channels: int, patch: int = 1) -> None:
+        """`channels` of x hold patches of `patch` x `patch` pixels. Raises RecipeError for detail of single pixels."""
         super().__init__()
+        if spec.detail and patch == 1:
+            raise RecipeError("network.detail is what is finer than a patch: set codec.unshuffle to 2 or more")
         self.width = spec.widths[0]
         self.unet = UNet(
             channels + 1,
@@ -62,6 +67,8 @@ class VideoNetwork(nn.Module):
             head_dim=spec.head_dim,
             context_dim=TEXT_DIM,
             temporal=True,
+            detail=spec.detail,
+            patch=patch,
             checkpointing=spec.checkpointing,
         )
         self.place = nn.Linear(POSITION_FEATURES, self.unet.dim) if spec.positions else None
