@@ -49,7 +49,7 @@ class SeededNoise:
     def __call__(self, step: int, stream: int = 0) -> Tensor:
         """Standard normal (B, *event)."""
         drawn = torch.empty((len(self.seeds), *self.event_shape))
-        for row, seed in zip(drawn.unbind() if len(drawn) > 1 else (drawn,), self.seeds, strict=True):
+        for row, seed in zip(drawn.unbind() if len(self.seeds) > 1 else (drawn,), self.seeds, strict=True):
             # A hash, because neighbouring seeds and steps must not give related or shared streams.
             digest = hashlib.blake2b(f"{seed}/{step}/{stream}".encode(), digest_size=8).digest()
             row.normal_(generator=self._generator.manual_seed(int.from_bytes(digest, "little")))

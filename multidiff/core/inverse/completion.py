@@ -11,7 +11,7 @@ RePaint (jump 10, 10 repeats) gives 1.18 (0.56). On a mixture of three the energ
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -40,7 +40,7 @@ class Replacement:
         after = self.sampler(denoiser, state, s, draw, condition)
         noise = draw(KNOWN_STREAM) if bool((denoiser.schedule.sigma(s) > 0).any()) else torch.zeros_like(after.x)
         known = denoiser.schedule.diffuse(self.known.to(after.x), noise, s)
-        return replace(after, x=torch.where(self.mask.bool(), known, after.x))
+        return after._replace(x=torch.where(self.mask.bool(), known, after.x))
 
 
 def repaint_times(times: Tensor, jump: int = 10, repeats: int = 10) -> Tensor:

@@ -192,4 +192,4 @@ class DPS:
         misfit = torch.linalg.vector_norm(residual.reshape(len(residual), -1), dim=1)
         step = expand(2 * self.scale / misfit.clamp(min=torch.finfo(misfit.dtype).tiny), slope) * slope
         after = self.sampler(denoiser, state, s, draw, condition)
-        return replace(after, x=after.x - step)
+        return after._replace(x=after.x - step)

@@ -11,7 +11,7 @@ its sample alone, and of s, so that the law that it leaves is not distorted.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -84,4 +84,4 @@ class PredictorCorrector:
         after = self.predictor(denoiser, state, s, draw, condition)
         if not bool((denoiser.schedule.sigma(s) > 0).any()):
             return after
-        return replace(after, x=_langevin(denoiser, after.x, s, draw, condition, self.corrections, self.snr))
+        return after._replace(x=_langevin(denoiser, after.x, s, draw, condition, self.corrections, self.snr))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -97,4 +97,4 @@ class Churn:
         if not bool((t > state.t).any()):
             return state
         x = diffuse_forward(schedule, state.x, state.t, t, self.s_noise * draw())
-        return replace(state, x=torch.where(expand(t - state.t, x) > 0, x, state.x), t=t)
+        return state._replace(x=torch.where(expand(t - state.t, x) > 0, x, state.x), t=t)

@@ -33,8 +33,7 @@ class Past(NamedTuple):
     eps: Tensor | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(NamedTuple):
     """A run after `step` steps: x (B, *event) at time t (B, ...), float64.
 
     `history` holds earlier estimates, newest first, as many as the sampler looks back on.

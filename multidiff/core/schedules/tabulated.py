@@ -39,13 +39,15 @@ class Tabulated(VariancePreserving):
         table = self.table.to(t.device)
         position = (t * self.levels - 1).clamp(0, self.levels - 1)
         left = position.floor().long().clamp(max=self.levels - 2)
-        rise = table[left + 1] - table[left]
-        return table[left] + rise * (position - left), rise * self.levels
+        start = table[left]
+        rise = table[left + 1] - start
+        return start + rise * (position - left), rise * self.levels
 
     def _alpha_sigma(self, t: Tensor) -> tuple[Tensor, Tensor]:
         alpha2, sigma2 = squares(self._interpolated(t)[0])
-        below = t * self.levels < 1
-        sigma = torch.where(below, t * self.levels, 1.0) * torch.sqrt(sigma2)
+        step = t * self.levels
+        below = step < 1
+        sigma = torch.where(below, step, 1.0) * torch.sqrt(sigma2)
         return torch.where(below, torch.sqrt(1 - sigma**2), torch.sqrt(alpha2)), sigma
 
     def _alpha_slope(self, t: Tensor) -> Tensor:
