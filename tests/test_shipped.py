@@ -46,9 +46,9 @@ def height_share(cloud: PointCloud) -> float:
     return float(size[1] / max(size[0], size[2]))
 
 
-def test_all_of_them_weigh_less_than_twenty_megabytes_in_half_precision() -> None:
-    folders = weights.shipped()
-    assert {folder.name for folder in folders} >= {"sfx", "clips", "shapes"}
+def test_one_of_each_medium_weigh_less_than_twenty_megabytes_together_in_half_precision() -> None:
+    folders = [folder for folder in weights.shipped() if folder.name in ("sfx", "clips", "shapes")]
+    assert len(folders) == 3
     assert sum((folder / "model.safetensors").stat().st_size for folder in folders) < 20e6
 
 

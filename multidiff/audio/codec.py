@@ -1,8 +1,7 @@
-"""Sound <-> latents: log-mel spectrogram, a 1-D variational autoencoder over it, and a vocoder.
+"""Sound <-> latents: log-mel spectrogram, a variational autoencoder over it, and a vocoder.
 
-The autoencoder takes the mel bins as channels and convolves over time only (Make-An-Audio 2, Huang et al. 2023,
-2305.18474, section 3.3). Latents are standardised per channel with statistics kept beside the weights, so the
-diffusion sees x (B, C, T) of unit variance whatever the autoencoder's own scale.
+Latents are standardised per channel with statistics kept beside the weights, so the diffusion sees x (B, C, T) of unit
+variance whatever the autoencoder's own scale.
 
 Lengths: n samples have ceil(n / hop) mel frames, and these have ceil(frames / compression) latent frames; decoding
 returns exactly the samples asked for.
@@ -14,18 +13,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from multidiff.audio.autoencoder import BAND, MelAutoencoder
 from multidiff.audio.edges import EDGE, SEAM, crossfaded, faded
 from multidiff.audio.features import LogMel
 from multidiff.audio.media import Audio
-from multidiff.audio.vocoder import MEL_MEAN, MEL_STD, GriffinLim, Vocos
+from multidiff.audio.vocoder import GriffinLim, Vocos
 from multidiff.errors import ModelError
 from multidiff.modality import Spec
-from multidiff.nn.convnext import ConvNeXtBlock
 
 PEAK = 0.9
 """Given sounds are brought to this peak for the model, which has learned from sounds at it (AudioData.peak)."""
@@ -52,7 +50,8 @@ class CodecSpec(Spec):
     weights: str | None = Field(None, description="model or run whose codec is loaded before training starts")
     classes: tuple[str, ...] = Field((), description="labels to tell apart: then it is a tagger, not this codec")
     mel: MelSpec = MelSpec()
-    channels: int = Field(16, gt=0, description="of the latent")
+    autoencoder: Literal["1d", "2d"] = Field("1d", description="convolves over time, or over time and frequency")
+    channels: int = Field(16, gt=0, description="of the latent; 2d: a multiple of its mel.n_mels/8 bands of frequency")
     compression: int = Field(4, gt=0, description="mel frames per latent frame, a power of 2")
     width: int = Field(128, gt=0, description="of the autoencoder's blocks")
     kl: float = Field(0.01, ge=0, description="weight of the divergence from N(0, 1) in the objective vae")
@@ -67,54 +66,16 @@ class CodecSpec(Spec):
             raise ValueError(f"{value} is no power of 2")
         return value
 
-
-class MelAutoencoder(nn.Module):
-    """Log-mel (B, M, F) <-> standardised latent x (B, C, F / compression), with KL regularisation in training."""
-
-    latent_mean: Tensor
-    latent_std: Tensor
-
-    def __init__(self, n_mels: int, channels: int, compression: int, width: int) -> None:
-        super().__init__()
-        self.compression = compression
-        stages = compression.bit_length() - 1
-        scale = 1 / (stages + 1)
-        encoder: list[nn.Module] = [nn.Conv1d(n_mels, width, 3, padding=1)]
-        decoder: list[nn.Module] = [nn.Conv1d(channels, width, 3, padding=1), ConvNeXtBlock(width, 3, scale)]
-        for _ in range(stages):
-            encoder += [ConvNeXtBlock(width, 3, scale), nn.Conv1d(width, width, 4, stride=2, padding=1)]
-            decoder += [nn.ConvTranspose1d(width, width, 4, stride=2, padding=1), ConvNeXtBlock(width, 3, scale)]
-        encoder += [ConvNeXtBlock(width, 3, scale), nn.Conv1d(width, 2 * channels, 3, padding=1)]
-        decoder += [nn.Conv1d(width, n_mels, 3, padding=1)]
-        self.encoder, self.decoder = nn.Sequential(*encoder), nn.Sequential(*decoder)
-        self.register_buffer("latent_mean", torch.zeros(channels, 1))
-        self.register_buffer("latent_std", torch.ones(channels, 1))
-
-    def posterior(self, log_mel: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance of q(z | mel), each (B, C, ceil(F / compression)), not yet standardised."""
-        short = -log_mel.shape[-1] % self.compression
-        mel = (F.pad(log_mel, (0, short), mode="replicate") - MEL_MEAN) / MEL_STD
-        mean, log_variance = self.encoder(mel).chunk(2, dim=1)
-        return mean, log_variance.clamp(-20.0, 10.0)
-
-    def reconstruct(self, z: Tensor) -> Tensor:
-        """Log-mel (B, M, T * compression) of z (B, C, T), a draw from the posterior."""
-        return self.decoder(z) * MEL_STD + MEL_MEAN
-
-    def encode(self, log_mel: Tensor) -> Tensor:
-        """x (B, C, ceil(F / compression)): the posterior's mean, standardised per channel."""
-        return (self.posterior(log_mel)[0] - self.latent_mean) / self.latent_std
-
-    def decode(self, x: Tensor) -> Tensor:
-        """Log-mel (B, M, T * compression) of x (B, C, T)."""
-        return self.reconstruct(x * self.latent_std + self.latent_mean)
-
-    @torch.no_grad()
-    def track(self, z: Tensor, rate: float = 0.05) -> None:
-        """Move the latent statistics towards those of a training batch z (B, C, T)."""
-        self.latent_mean.lerp_(z.mean(dim=(0, 2))[:, None].to(self.latent_mean), rate)
-        deviation = (z - self.latent_mean).square().mean(dim=(0, 2)).sqrt()[:, None]
-        self.latent_std.lerp_(deviation.to(self.latent_std), rate)
+    @model_validator(mode="after")
+    def _in_bands(self) -> CodecSpec:
+        if self.autoencoder == "2d":
+            bands, rest = divmod(self.mel.n_mels, BAND)
+            if rest or self.channels % bands or self.width % 2:
+                raise ValueError(
+                    f"autoencoder 2d needs an even width, mel.n_mels a multiple of {BAND} and channels a multiple of "
+                    f"mel.n_mels/{BAND}, not width {self.width}, {self.mel.n_mels} bins and {self.channels} channels"
+                )
+        return self
 
 
 class MelModule(nn.Module):
@@ -159,7 +120,9 @@ class MelCodec(MelModule):
 
     def __init__(self, spec: CodecSpec) -> None:
         super().__init__(spec)
-        self.autoencoder = MelAutoencoder(spec.mel.n_mels, spec.channels, spec.compression, spec.width)
+        self.autoencoder = MelAutoencoder(
+            spec.autoencoder, spec.mel.n_mels, spec.channels, spec.compression, spec.width
+        )
         self.vocoder = Vocos(self.log_mel, spec.vocoder_width, spec.vocoder_depth)
         self.griffin_lim = GriffinLim(self.log_mel)
 
@@ -175,10 +138,9 @@ class MelCodec(MelModule):
     @property
     def reach(self) -> int:
         """Latent frames on each side of one that its decoded waveform depends on."""
-        spec, stages = self.spec, self.spec.compression.bit_length() - 1
-        autoencoder = 4 * spec.compression + sum(5 << i for i in range(stages)) + 1
+        spec = self.spec
         vocoder = 3 * (1 + spec.vocoder_depth) + -(-spec.mel.n_fft // (2 * spec.mel.hop))
-        return -(-(autoencoder + vocoder) // spec.compression)
+        return -(-(self.autoencoder.reach + vocoder) // spec.compression)
 
     @torch.no_grad()
     def stream(self, x: Tensor, samples: int, chunk: int = CHUNK) -> Iterator[Tensor]:

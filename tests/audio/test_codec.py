@@ -13,10 +13,14 @@ from multidiff.errors import ModelError
 SMALL = CodecSpec(width=32, channels=8, vocoder_width=32, vocoder_depth=2)
 
 
-@pytest.fixture(scope="module")
-def codec() -> MelCodec:
+PLANE = SMALL.model_copy(update={"autoencoder": "2d"})
+BOTH = pytest.mark.parametrize("spec", [SMALL, PLANE], ids=["1d", "2d"])
+
+
+@pytest.fixture(scope="module", params=[SMALL, PLANE], ids=["1d", "2d"])
+def codec(request: pytest.FixtureRequest) -> MelCodec:
     torch.manual_seed(0)
-    return MelCodec(SMALL).eval()
+    return MelCodec(request.param).eval()
 
 
 def chord(seconds: float, rate: int = 22050, channels: int = 1) -> Audio:
@@ -59,7 +63,7 @@ def test_sounds_of_different_lengths_share_a_batch_padded_with_silence(codec):
 def test_the_latent_statistics_standardise_x(codec):
     mel = codec.log_mel(codec.wave(chord(2.0))[None])
     plain = codec.autoencoder.encode(mel)
-    other = MelCodec(SMALL)
+    other = MelCodec(codec.spec)
     other.load_state_dict(codec.state_dict())
     other.autoencoder.latent_mean.fill_(0.5)
     other.autoencoder.latent_std.fill_(2.0)
@@ -68,14 +72,15 @@ def test_the_latent_statistics_standardise_x(codec):
 
 
 def test_weights_of_another_mel_spectrogram_are_refused(codec):
-    other = MelCodec(SMALL.model_copy(update={"mel": MelSpec(hop=200)}))
+    other = MelCodec(codec.spec.model_copy(update={"mel": MelSpec(hop=200)}))
     with pytest.raises(ModelError, match=r"hop=256.*set codec\.mel"):
         other.load_state_dict(codec.state_dict())
 
 
-def test_the_autoencoder_overfits_one_sound_and_its_latents_get_unit_variance():
+@BOTH
+def test_the_autoencoder_overfits_one_sound_and_its_latents_get_unit_variance(spec: CodecSpec) -> None:
     torch.manual_seed(0)
-    codec = MelCodec(SMALL)
+    codec = MelCodec(spec)
     objective, generator = AutoencoderObjective(codec), torch.Generator().manual_seed(0)
     row = rows(codec)
     before = objective.validate(row, generator)
