@@ -18,7 +18,7 @@ from multidiff.recipe import Recipe
 from multidiff.video.media import Video
 
 RECIPES = {"audio": "sfx", "video": "clips", "points": "shapes"}
-CODEC = ("codec.width=8", "codec.channels=4", "codec.vocoder_width=8", "codec.vocoder_depth=1")
+CODEC = ("codec.width=8", "codec.channels=8", "codec.vocoder_width=8", "codec.vocoder_depth=1")
 OVERRIDES = {
     "audio": (
         *CODEC,
