@@ -4,7 +4,6 @@ The usual run takes every (schedule, sampler, medium, task), and every (schedule
 quickest medium; `make test-slow` takes the whole product.
 """
 
-import math
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -14,11 +13,12 @@ import numpy as np
 import pytest
 import torch
 
-from multidiff import model as models
 from multidiff.core import PARAMETERIZATIONS, SAMPLERS, SCHEDULES, make
 from multidiff.errors import RecipeError
 from multidiff.model import Model
 from tests.tiny import RECIPES, TASKS, Words, given, tiny_model, values
+
+pytestmark = pytest.mark.usefixtures("untrained_may_be_far")
 
 STEPS = 4
 """So few steps that third-order multistep reaches its order once."""
@@ -26,12 +26,6 @@ JOBS = [(medium, job) for medium in RECIPES for job in ("generate", "edit", *TAS
 ENDLESS = [name for name in SCHEDULES if make(SCHEDULES, name).alpha(torch.ones(())) == 0]
 REFUSED = set(product(ENDLESS, ("noise", "score")))
 """At alpha = 0, where these schedules begin, a prediction of the noise says nothing of the data."""
-
-
-@pytest.fixture(autouse=True)
-def untrained_may_be_far(monkeypatch: pytest.MonkeyPatch) -> None:
-    """How large the values of an untrained network are says nothing; only infinity and NaN count as diverged here."""
-    monkeypatch.setattr(models, "FAR", math.inf)
 
 
 @pytest.fixture

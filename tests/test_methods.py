@@ -14,6 +14,8 @@ from multidiff.model import Model
 from multidiff.points.media import PointCloud
 from tests.tiny import RECIPES, TASKS, Words, given, tiny_model, values
 
+pytestmark = pytest.mark.usefixtures("untrained_may_be_far")
+
 ASKED = {
     "classifier-free": "classifier-free:rescale=0.5,start=-3,end=3",
     "apg": "apg:eta=0.5,radius=2",
