@@ -2,8 +2,8 @@
 
 `1d` takes the mel bins as channels and convolves over time only (Make-An-Audio 2, Huang et al. 2023, 2305.18474,
 section 3.3). `2d` convolves over frequency too (AudioLDM, Liu et al. 2023, 2301.12503, section 3.1), so that a harmonic
-is the same pattern wherever it lies: from the same sounds it learns several times faster. Its latent has one band of
-frequency for every BAND bins; they lie in the channels, so that the diffusion sees (B, C, T) either way.
+is the same pattern wherever it lies (the card of `sfx` has what that brought). Its latent has one band of frequency for
+every BAND bins; they lie in the channels, so that the diffusion sees (B, C, T) either way.
 """
 
 from __future__ import annotations

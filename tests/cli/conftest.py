@@ -28,12 +28,14 @@ class Result(NamedTuple):
         """What was made, by the lines of stdout."""
         return [Path(line) for line in self.out.splitlines()]
 
-    def is_refused(self, code: int, *words: object) -> bool:
-        """Whether it ended with one line of error that holds all of the words, after nothing but notes."""
+    def is_refused(self, code: int, *words: object, notes: int = 0) -> bool:
+        """Whether it ended with one line on stderr that holds all of the words, and nothing else was said but `notes`
+        lines of notes before."""
         assert self.code == code, self
         assert self.out == "", self
-        *notes, error = self.err.splitlines()
-        assert all(note.startswith("note: ") for note in notes), self
+        *said, error = self.err.splitlines()
+        assert len(said) == notes, self
+        assert all(line.startswith("note: ") for line in said), self
         assert error.startswith("error: "), self
         assert "fault of multidiff" not in error, self
         assert all(str(word) in error for word in words), self
