@@ -2,7 +2,8 @@
 
 Conditioned on log-SNR, on the prompt's tokens (cross-attention, and their mean beside the noise level), on the
 excerpt's place in its source (`seconds`: start and total, as in Evans et al. 2024, "Fast Timing-Conditioned Latent
-Audio Diffusion", section 2.2) and on which frames are known (a channel concatenated to the latent).
+Audio Diffusion", section 2.2), on which frames are known (a channel concatenated to the latent) and on the latent of a
+degraded version of the whole, noisy or muffled, where one is to be restored (concatenated too; zeros where none is).
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class SecondsEmbedding(nn.Module):
 
 
 class LatentTransformer(nn.Module):
-    """x (B, C, T), log_snr (B,), condition (tokens, tokens_mask, mask, seconds; each may be absent) -> (B, C, T).
+    """x (B, C, T), log_snr (B,), condition (tokens, tokens_mask, mask, degraded, seconds; each may be absent) -> (B, C, T).
 
     With spec.learned_variance two of these: the prediction and the variance's v.
     """
@@ -62,7 +63,7 @@ class LatentTransformer(nn.Module):
         self.prompt = nn.Linear(TOKEN_DIM, spec.condition_dim)
         outputs = 2 * channels if spec.learned_variance else channels
         self.transformer = Transformer(
-            channels + 1, outputs, spec.dim, spec.depth, spec.heads, spec.condition_dim, TOKEN_DIM, spec.expansion
+            2 * channels + 1, outputs, spec.dim, spec.depth, spec.heads, spec.condition_dim, TOKEN_DIM, spec.expansion
         )
 
     def forward(self, x: Tensor, log_snr: Tensor, condition: Condition) -> Tensor | tuple[Tensor, Tensor]:
@@ -83,4 +84,6 @@ class LatentTransformer(nn.Module):
         # One channel: a latent frame is known as a whole or not at all.
         mask = condition["mask"][:, :1].to(x) if "mask" in condition else x.new_zeros(1, 1, 1)
         known = mask.expand(x.shape[0], 1, x.shape[2])
-        return self.transformer.hidden(torch.cat([x, known], dim=1).transpose(1, 2), vector, tokens, tokens_mask)
+        degraded = condition["degraded"].to(x) if "degraded" in condition else torch.zeros_like(x)
+        inputs = torch.cat([x, known, degraded], dim=1).transpose(1, 2)
+        return self.transformer.hidden(inputs, vector, tokens, tokens_mask)
