@@ -53,7 +53,8 @@ class Job(Spec):
         given = Path(self.given).stem
         if self.last:
             given = f"{round(100 * self.share):03d} {given} to {Path(self.last).stem}"
-        return " ".join(filter(None, [given, self.task, self.prompt]))
+        into = self.settings.into and f"into {self.settings.into}"
+        return " ".join(filter(None, [given, self.task, self.prompt, into]))
 
     def run(self, model: Model, progress: Callable[[int, int], None] | None = None) -> Any:
         """The media this job makes. Raises InputError or MediaError for what is wrong with it."""

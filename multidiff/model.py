@@ -231,13 +231,19 @@ class Model(Trained):
         return {key: value.to(self.device) for key, value in own.items()}
 
     def _plan(self, sampling: SampleSpec, prompt: str, shape: tuple[int, ...], told: Mapping[str, Tensor]) -> core.Plan:
-        """What a run for one prompt does, with windows or as a loop where that is asked for. Raises InputError."""
+        """What a run for one prompt does, with windows, as a loop or into another prompt where that is asked for.
+
+        Raises InputError.
+        """
         axis = self.modality.time_axis
-        if (sampling.windows or sampling.loop) and axis is None:
-            raise InputError(f"{self.name}: {self.modality.name} have no time: no windows, no loop")
+        if (sampling.windows or sampling.loop or sampling.into) and axis is None:
+            raise InputError(f"{self.name}: {self.modality.name} have no time: no windows, no loop, no second prompt")
         told = {key: value.to(self.device) for key, value in told.items()} | self.tokens([prompt])
-        times = sampling.times(self.denoiser().schedule)
-        plan = core.Plan(self.guided(sampling), sampling.sampler.make(core.SAMPLERS), times, told)
+        times, denoiser = sampling.times(self.denoiser().schedule), self.guided(sampling)
+        if sampling.into and axis is not None:
+            told |= {core.SHARE: core.ramp(shape, axis, sampling.loop).to(self.device)}
+            denoiser = core.Blended(denoiser, self.tokens([sampling.into]))
+        plan = core.Plan(denoiser, sampling.sampler.make(core.SAMPLERS), times, told)
         if axis is None:
             return plan
         if sampling.windows and shape[axis] > (size := self._window(axis)):
@@ -289,10 +295,12 @@ class Model(Trained):
         size, meet = self._window(axis), sampling.completion.make(core.COMPLETIONS)
         for each in seeds(count, seed):
 
-            def complete(number: int, known: Tensor, mask: Tensor, each: int = each) -> Tensor:
-                noise = self._noise(each, tuple(known.shape[1:]))
+            def complete(number: int, start: int, part: Tensor, mask: Tensor, each: int = each) -> Tensor:
+                index = torch.arange(start, start + size, device=self.device)
+                window = replace(plan, condition=core.local(plan.condition, known, axis, index))
+                noise = self._noise(each, tuple(part.shape[1:]))
                 # Stream by stream, as far apart as no sampler goes, so that no window repeats another's noise.
-                return self._sampled(meet(plan, known, mask), lambda i, s=0: noise(i, s + APART * number), progress)
+                return self._sampled(meet(window, part, mask), lambda i, s=0: noise(i, s + APART * number), progress)
 
             yield core.sliding(complete, known, mask, size, size // 2, axis)
 

@@ -176,6 +176,7 @@ class SampleSpec(Spec):
     loop: bool = Field(False, description="the end meets the beginning")
     prompt: str = ""
     negative: str = ""
+    into: str = Field("", description="what the prompt turns into over time")
     source: str = Field("", description="what the edited file is, for inversion")
 
     def on(self, trained: core.NoiseSchedule) -> core.NoiseSchedule:

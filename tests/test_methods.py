@@ -189,6 +189,47 @@ def test_windows_and_loops_along_time(
         cloud.sample("", loop=True, steps=2)
 
 
+class Said(torch.nn.Module):
+    """A network whose estimate of x0 is a number that only the prompt decides."""
+
+    def forward(self, x: torch.Tensor, log_snr: torch.Tensor, condition: dict[str, torch.Tensor]) -> torch.Tensor:
+        return condition["tokens"].mean((1, 2)).reshape(-1, *[1] * (x.ndim - 1)).expand_as(x)
+
+
+@pytest.mark.parametrize("windows", ["", "averaged", "sliding"])
+@pytest.mark.parametrize(("medium", "longer"), [("audio", {"seconds": 1.0}), ("video", {"frames": 12})])
+def test_one_prompt_turns_into_another_over_time(
+    tiny_codec: Path, medium: str, longer: dict[str, float], windows: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tiny_model(medium, tiny_codec, "diffusion.parameterization=data")
+    model.text, model.network = Words(), Said()
+    rain, fire = (0.5 * float(model.text.encode([prompt])[0].mean()) for prompt in ("rain", "fire"))
+    made: list[torch.Tensor] = []
+    decode = Model._decode
+    monkeypatch.setattr(Model, "_decode", lambda self, x, *rest: [made.append(x), *decode(self, x, *rest)][1:])
+    asked = {**longer, "steps": 2, "guidance": 0.5, "negative": "", "windows": windows, "into": "fire"}
+    nothing = 0.5 * float(model.text.encode([""])[0].mean())
+
+    def line(**own: object) -> torch.Tensor:
+        model.sample("rain", **asked, **own)
+        return made.pop().movedim(model.modality.time_axis, -1).flatten(0, -2).mean(0) - nothing
+
+    way = (line() - rain) / (fire - rain)
+    third = len(way) // 3
+    torch.testing.assert_close(way[:third], torch.zeros(third), rtol=0, atol=1e-5)
+    torch.testing.assert_close(way[-third:], torch.ones(third), rtol=0, atol=1e-5)
+    assert bool((way.diff() > -1e-5).all())
+    if windows != "sliding":
+        way = (line(loop=True) - rain) / (fire - rain)
+        assert way[[0, -1]].abs().max() < 1e-5
+        assert way[len(way) // 2] == pytest.approx(1, abs=1e-5)
+
+
+def test_without_time_nothing_turns_into_another(tiny_codec: Path) -> None:
+    with pytest.raises(InputError, match="have no time: no windows, no loop, no second prompt"):
+        tiny_model("points", tiny_codec).sample("a chair", into="a table")
+
+
 def test_sliding_windows_go_on_from_what_is_given_with_noise_of_their_own(tiny_codec: Path) -> None:
     model, clip = build(tiny_codec, "video"), given("video")
     asked = {"keep": 2, "frames": 14, "steps": STEPS, "guidance": 1.0, "windows": "sliding", "sampler": "ddpm"}

@@ -14,6 +14,7 @@ from multidiff import registry
 from multidiff.modality import Spec
 
 COUNT = click.option("-n", "--count", type=click.IntRange(1, 10_000), default=1, help="How many; item i has seed + i.")
+INTO = click.option("--into", help="A second prompt, which the first turns into over time.")
 SHARED = [
     click.option("--seed", type=click.IntRange(0), default=0, show_default=True),
     click.option("-o", "--out", default="out", show_default=True, help="Folder for the results."),
@@ -44,6 +45,7 @@ SETTINGS = (
     "guidance",
     "guidance_method",
     "negative",
+    "into",
     "completion",
     "editing",
     "posterior",
@@ -55,11 +57,11 @@ SETTINGS = (
 
 def shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds the options every sampling command has."""
-    return COUNT(settings_options(command))
+    return COUNT(INTO(settings_options(command)))
 
 
 def settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds the same but for their number."""
+    """Adds the same but for their number and a second prompt."""
     for option in reversed(SHARED):
         command = option(command)
     return command

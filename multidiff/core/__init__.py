@@ -11,6 +11,7 @@ Build (each table is dict[str, Method(make, summary, paper)]; `make` raises Valu
     loss      = DiffusionLoss(make(LOSSES, "min-snr", {"gamma": 5}), make(TIMES, "uniform"))
     denoiser  = NetworkDenoiser(network, schedule, predicts, clamp=identity)     network(x, log_snr (B,), condition)
     guided    = make(GUIDANCE, "classifier-free")(denoiser, Guided(scale, null, times))   null: keys to replace
+    blended   = Blended(guided, into)       by condition["share"] = ramp(event_shape, axis): one condition, then another
     plan      = make(COMPLETIONS, "repaint")(Plan(denoiser, sampler, times, condition), known, mask)
 
 Use:
@@ -37,7 +38,7 @@ from multidiff.core.coupling import COUPLINGS
 from multidiff.core.denoiser import Condition, Denoiser, Estimate, NetworkDenoiser, Rescheduled, identity
 from multidiff.core.distill import DISTILLATIONS, Distillation, Examples, Lesson
 from multidiff.core.ema import EMA
-from multidiff.core.guidance import GUIDANCE, ClassifierFree, Guided
+from multidiff.core.guidance import GUIDANCE, SHARE, Blended, ClassifierFree, Guided, ramp
 from multidiff.core.inverse import (
     COMPLETIONS,
     EDITINGS,
@@ -50,6 +51,7 @@ from multidiff.core.inverse import (
     Replacement,
     Windows,
     ddim_inversion,
+    local,
     repaint_times,
     sdedit,
     slerp,
@@ -81,7 +83,9 @@ __all__ = [
     "POSTERIORS",
     "SAMPLERS",
     "SCHEDULES",
+    "SHARE",
     "TIMES",
+    "Blended",
     "ClassifierFree",
     "Condition",
     "Denoiser",
@@ -115,8 +119,10 @@ __all__ = [
     "ddim_inversion",
     "expand",
     "identity",
+    "local",
     "make",
     "optimised_times",
+    "ramp",
     "repaint_times",
     "sample",
     "sdedit",

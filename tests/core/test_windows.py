@@ -138,7 +138,7 @@ def one_after_the_other(known, mask, overlap):
     d = gaussian(stationary(SIZE))
     sampler, grid = make(SAMPLERS, "ddpm"), make(GRIDS, "log-snr", {"start": -4, "end": 4})(d.schedule, 60)
 
-    def complete(number, known, mask):
+    def complete(number, start, known, mask):
         operator = make(OPERATORS, "masked", {"mask": mask[:1]})
         noise = CheapNoise((COUNT, SIZE), seed=number)
         return sample(MMPS(d, Measurement(operator, operator(known), 0.02)), sampler, grid, noise)
@@ -175,6 +175,6 @@ def test_an_event_shorter_than_a_window_and_a_full_overlap_are_refused():
     with pytest.raises(ValueError, match="window"):
         Windows(gaussian(stationary(4)), -1, 4, 2)(torch.zeros(1, 3), torch.tensor([0.5]))
     with pytest.raises(ValueError, match="overlap"):
-        sliding(lambda number, known, mask: known, torch.zeros(1, 8), torch.zeros(1, 8), 4, 4)
+        sliding(lambda number, start, known, mask: known, torch.zeros(1, 8), torch.zeros(1, 8), 4, 4)
     with pytest.raises(ValueError, match="window"):
-        sliding(lambda number, known, mask: known, torch.zeros(1, 3), torch.zeros(1, 3), 4, 2)
+        sliding(lambda number, start, known, mask: known, torch.zeros(1, 3), torch.zeros(1, 3), 4, 2)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from multidiff.core.denoiser import Denoiser, identity
 from multidiff.core.guidance.auxiliary import Autoguidance, ClassifierGradient, LogProbability
+from multidiff.core.guidance.blended import SHARE, Blended, ramp
 from multidiff.core.guidance.classifier_free import AdaptiveProjected, CFGPlusPlus, ClassifierFree, Composed
 from multidiff.core.method import Method
 
@@ -100,12 +101,15 @@ GUIDANCE: dict[str, Method] = {
 
 __all__ = [
     "GUIDANCE",
+    "SHARE",
     "AdaptiveProjected",
     "Autoguidance",
+    "Blended",
     "CFGPlusPlus",
     "ClassifierFree",
     "ClassifierGradient",
     "Composed",
     "Guidance",
     "Guided",
+    "ramp",
 ]

@@ -5,7 +5,7 @@ from multidiff.core.inverse.editing import ddim_inversion, inversion_edit, sdedi
 from multidiff.core.inverse.methods import COMPLETIONS, EDITINGS, POSTERIORS, Completion, Edit, Editing, Plan, Posterior
 from multidiff.core.inverse.operators import OPERATORS, Operator
 from multidiff.core.inverse.posterior import DPS, MMPS, Measurement, PiGDM, ReconstructionGuidance
-from multidiff.core.inverse.windows import Loop, Windows, sliding
+from multidiff.core.inverse.windows import Loop, Windows, local, sliding
 
 __all__ = [
     "COMPLETIONS",
@@ -29,6 +29,7 @@ __all__ = [
     "Windows",
     "ddim_inversion",
     "inversion_edit",
+    "local",
     "repaint_times",
     "sdedit",
     "slerp",

@@ -16,7 +16,7 @@ at stride 16, without overlap, neighbours across a border are independent.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -26,7 +26,7 @@ from multidiff.core.denoiser import Condition, Denoiser, Estimate
 from multidiff.core.samplers.step import Draw, Sampler, State
 from multidiff.core.schedule import NoiseSchedule
 
-LOCAL = ("known", "mask")
+LOCAL = ("known", "mask", "degraded", "share")
 """The keys of a condition that lie along the axes of the event."""
 
 GOLDEN = 0.6180339887498949
@@ -41,7 +41,8 @@ def _along(v: Tensor, x: Tensor, axis: int, index: Tensor) -> Tensor:
     return v.index_select(place, index)
 
 
-def _local(condition: Condition, x: Tensor, axis: int, index: Tensor) -> Mapping[str, Tensor]:
+def local(condition: Condition, x: Tensor, axis: int, index: Tensor) -> dict[str, Tensor]:
+    """The condition of the part of x (B, *event) that `index` picks along its axis."""
     return {k: _along(v, x, axis, index) if k in LOCAL else v for k, v in (condition or {}).items()}
 
 
@@ -85,7 +86,7 @@ class Windows:
         places = self.places(x_t.shape[self.axis]).to(x_t.device)
         x = torch.cat([_along(x_t, x_t, self.axis, place) for place in places])
         times = torch.cat([_along(t, x_t, self.axis, place) for place in places])
-        each = [_local(condition, x_t, self.axis, place) for place in places]
+        each = [local(condition, x_t, self.axis, place) for place in places]
         estimate = self.denoiser(x, times, {key: torch.cat([c[key] for c in each]) for key in each[0]})
         middle = torch.arange(self.size, device=x.device, dtype=x.dtype)
         weight = torch.minimum(middle + 1, self.size - middle)
@@ -118,7 +119,7 @@ class _Rolled:
         index = (torch.arange(length, device=x_t.device) - self.shift) % length
         rolled = _along(x_t, x_t, self.axis, index)
         times = _along(t, x_t, self.axis, index)
-        estimate = self.denoiser(rolled, times, _local(condition, x_t, self.axis, index))
+        estimate = self.denoiser(rolled, times, local(condition, x_t, self.axis, index))
         return estimate.each(lambda v: v.roll(-self.shift, self.axis))
 
 
@@ -140,7 +141,7 @@ class Loop:
 
 
 def sliding(
-    complete: Callable[[int, Tensor, Tensor], Tensor],
+    complete: Callable[[int, int, Tensor, Tensor], Tensor],
     known: Tensor,
     mask: Tensor,
     size: int,
@@ -150,9 +151,10 @@ def sliding(
     """x of any length, one window after the other, each continued from what was made before it.
 
     known (B, *event) and mask (broadcastable to it, 1 where known) say what is given, if anything. Windows of `size`
-    elements along `axis` (negative) begin with the last `overlap` of the one before; complete(number, known, mask) -> x
-    makes window 0, 1, ... from its part of both, by any completion. What is given stays as it is. Raises ValueError
-    for an overlap not shorter than a window, and an axis shorter than one.
+    elements along `axis` (negative) begin with the last `overlap` of the one before; complete(number, start, known,
+    mask) -> x makes window 0, 1, ..., which begins at the element `start`, from its part of both, by any completion.
+    What is given stays as it is. Raises ValueError for an overlap not shorter than a window, and an axis shorter than
+    one.
     """
     length = known.shape[axis]
     if not 1 <= overlap < size:
@@ -166,7 +168,7 @@ def sliding(
     for number, start in enumerate([*range(0, length - size, size - overlap), length - size]):
         window, done = x.narrow(axis, start, size), mask.narrow(axis, start, size)
         if not bool(done.all()):
-            made = complete(number, window, done)
+            made = complete(number, start, window, done)
             window.copy_(torch.where(done.bool(), window, made))
             done.fill_(1)
     return x
