@@ -58,6 +58,9 @@ class CodecSpec(Spec):
     vocoder: Literal["vocos", "griffin-lim"] = "vocos"
     vocoder_width: int = Field(192, gt=0)
     vocoder_depth: int = Field(6, gt=0)
+    discriminator_width: int = Field(
+        0, ge=0, description="of the objective vocoder's discriminators: 4 on a CPU, 32 as published; 0: none"
+    )
 
     @field_validator("compression")
     @classmethod

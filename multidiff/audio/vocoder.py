@@ -87,27 +87,3 @@ class GriffinLim(nn.Module):
             phase = (rebuilt - self.momentum / (1 + self.momentum) * previous).angle()
             previous = rebuilt
         return self.features.istft(torch.polar(amplitude, phase))
-
-
-class SpectralLoss(nn.Module):
-    """Multi-resolution STFT loss (Yamamoto et al. 2020, 1910.11480, equations 3-6): (B, n), (B, n) -> scalar.
-
-    Mean over FFT sizes of the spectral convergence and the L1 distance of log-magnitudes.
-    """
-
-    def __init__(self, sizes: tuple[int, ...] = (512, 1024, 2048)) -> None:
-        super().__init__()
-        self.sizes = sizes
-
-    def forward(self, generated: Tensor, real: Tensor) -> Tensor:
-        losses = []
-        for size in self.sizes:
-            window = torch.hann_window(size, device=real.device)
-            a, b = (
-                torch.stft(wave, size, size // 4, window=window, return_complex=True).abs().clamp(min=1e-5)
-                for wave in (generated, real)
-            )
-            # Over the whole batch: one nearly silent sound must not outweigh the others.
-            convergence = (b - a).norm() / b.norm()
-            losses.append(convergence + (b.log() - a.log()).abs().mean())
-        return torch.stack(losses).mean()

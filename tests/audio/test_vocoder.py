@@ -5,8 +5,8 @@ import torch
 from multidiff.audio import synth
 from multidiff.audio.codec import CodecSpec, MelCodec
 from multidiff.audio.features import LogMel
-from multidiff.audio.objectives import VocoderObjective
-from multidiff.audio.vocoder import AmplitudePrior, GriffinLim, SpectralLoss, Vocos, script
+from multidiff.audio.vocoder import AmplitudePrior, GriffinLim, Vocos, script
+from multidiff.audio.vocoder_objective import SpectralLoss, VocoderObjective
 
 
 @pytest.fixture(scope="module")
