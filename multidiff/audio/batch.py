@@ -1,7 +1,7 @@
 """Sounds -> prepared rows -> training batches.
 
-A row is one clip of fixed size: `wave` (n,) int16, `mel` (M, F) float16, `samples` () int64 that are sound (the
-rest is padding). Everything after that needs tensors and a generator only.
+A row is one clip of fixed size: `wave` (S, n) int16, `mel` (S, M, F) float16, `samples` () int64 that are sound (the
+rest is padding), of S channels of sound. Everything after that needs tensors and a generator only.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from multidiff.audio.codec import MelCodec, MelModule
+from multidiff.audio.codec import PEAK, MelCodec, MelModule
 from multidiff.audio.data import AudioData
+from multidiff.audio.degrade import spoiled
 from multidiff.modality import Batch, Example
 
 SHORTEST_CROP = 0.5
@@ -22,27 +23,32 @@ SHORTEST_CROP = 0.5
 FILL, CONTINUE = 0.3, 0.2
 """Rates at which a training item has a hole to fill, or a beginning to continue; the rest is free generation."""
 
+RESTORE = 0.2
+"""Rate at which an item is to be restored, of those generated freely otherwise and of the others alike."""
+
+LOUDEST_GAIN = 3.0
+"""At which an item to be restored is turned up at most: its degraded version is brought to PEAK, as given sounds are."""
+
 
 def prepare(example: Example, data: AudioData, codec: MelModule) -> dict[str, Tensor]:
     """The row of one clip of at most `data.seconds`, padded with silence to it."""
-    wave = codec.wave(example.media)
     size = codec.samples(data.seconds)
-    wave = wave[:size]
-    padded = F.pad(wave, (0, size - len(wave)))
+    wave = codec.wave(example.media)[:, :size]
+    padded = F.pad(wave, (0, size - wave.shape[1]))
     with torch.no_grad():
-        log_mel = codec.log_mel(padded[None].to(codec.log_mel.window.device))[0]
+        log_mel = codec.mel(padded[None])[0]
     return {
         "wave": (padded.clamp(-1, 1) * 32767).round().to(torch.int16),
         "mel": log_mel.cpu().half(),
-        "samples": torch.tensor(len(wave)),
+        "samples": torch.tensor(wave.shape[1]),
     }
 
 
 def batch(rows: dict[str, Tensor], codec: MelCodec, generator: torch.Generator) -> Batch:
     """Crops of one random length, at random places of the sounds, encoded; a task for each.
 
-    x0 (B, C, T); condition: `mask` (B, 1, T), `known` (B, C, T), `seconds` (B, 2), which are where the crop begins in
-    its sound, and where the sound ends as far as the crop shows it. Weight 0 on padding.
+    x0 (B, C, T); condition: `mask` (B, 1, T), `known` (B, C, T), `degraded` (B, C, T), `seconds` (B, 2), which are
+    where the crop begins in its sound, and where the sound ends as far as the crop shows it. Weight 0 on padding.
     """
     log_mel, samples = rows["mel"].float(), rows["samples"]
     compression, hop = codec.spec.compression, codec.spec.mel.hop
@@ -54,13 +60,32 @@ def batch(rows: dict[str, Tensor], codec: MelCodec, generator: torch.Generator) 
     frames = (samples.cpu() + hop - 1) // hop
     start = (uniform(len(frames), generator) * ((frames - size).clamp(min=0) + 1)).long()
     active = (frames - start).clamp(max=size)
+    floor = math.log(codec.log_mel.floor)
+    restoring = uniform(len(frames), generator) < RESTORE
+    chosen = restoring.nonzero()[:, 0].to(log_mel.device)
+    degraded = log_mel.new_zeros(len(frames), codec.channels, length)
     with torch.no_grad():
-        x0 = codec.autoencoder.encode(crop(log_mel, start, size, math.log(codec.log_mel.floor)))
+        if len(chosen):
+            shown, gain = degraded_mel(rows["wave"][chosen], codec, generator)
+            degraded[chosen] = codec.encode_mel(crop(shown, start[restoring], size, floor))
+            log_mel = log_mel.index_copy(0, chosen, (log_mel[chosen] + gain).clamp(min=floor))
+        x0 = codec.encode_mel(crop(log_mel, start, size, floor))
     sounding = (active + compression - 1) // compression
     weight = (torch.arange(length) < sounding[:, None])[:, None].to(x0)
     mask = known_frames(sounding, length, generator)[:, None].to(x0)
+    mask = mask * ~restoring[:, None, None].to(mask.device)
     seconds = torch.stack([start, start + active], dim=1) * (hop / codec.rate)
-    return Batch(x0, {"mask": mask, "known": x0 * mask, "seconds": seconds.to(x0)}, weight)
+    condition = {"mask": mask, "known": x0 * mask, "degraded": degraded, "seconds": seconds.to(x0)}
+    return Batch(x0, condition, weight)
+
+
+def degraded_mel(wave: Tensor, codec: MelCodec, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Log-mels (B, S, M, F) of spoiled versions, at PEAK, of int16 waveforms (B, S, n), and the logs of the gains
+    (B, 1, 1, 1) that the sounds need to be as loud as they are in these."""
+    shares = torch.stack([uniform(len(wave), generator) for _ in range(3)])
+    waves = spoiled(wave.float() / 32768, shares, generator)
+    gain = (PEAK / waves.abs().amax(dim=(1, 2), keepdim=True).clamp(min=1e-6)).clamp(max=LOUDEST_GAIN)
+    return codec.mel(waves * gain), gain.log()[..., None]
 
 
 def known_frames(sounding: Tensor, length: int, generator: torch.Generator) -> Tensor:
@@ -76,6 +101,15 @@ def known_frames(sounding: Tensor, length: int, generator: torch.Generator) -> T
     fill = (index < begin[:, None]) | (index >= (begin + hole)[:, None])
     beginning = index < ((0.25 + 0.5 * share) * sounding).floor()[:, None]
     return torch.where((task < FILL)[:, None], fill, beginning & (task < FILL + CONTINUE)[:, None])
+
+
+def sides(rows: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Rows with every channel of their sounds as an item of its own: `wave` (B S, n), `mel` (B S, M, F)."""
+    count = rows["wave"].shape[1]
+    return {
+        name: value.flatten(0, 1) if name in ("wave", "mel") else value.repeat_interleave(count, dim=0)
+        for name, value in rows.items()
+    }
 
 
 def uniform(count: int, generator: torch.Generator) -> Tensor:

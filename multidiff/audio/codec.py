@@ -1,7 +1,9 @@
 """Sound <-> latents: log-mel spectrogram, a variational autoencoder over it, and a vocoder.
 
 Latents are standardised per channel with statistics kept beside the weights, so the diffusion sees x (B, C, T) of unit
-variance whatever the autoencoder's own scale.
+variance whatever the autoencoder's own scale. Of stereo sounds each channel S is coded by itself, by the same weights
+(what both share sounds alike, also its phase, which the vocoder derives from the mel spectrogram); their latents lie
+side by side, so that C is S times those of mono.
 
 Lengths: n samples have ceil(n / hop) mel frames, and these have ceil(frames / compression) latent frames; decoding
 returns exactly the samples asked for.
@@ -13,9 +15,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from pydantic import Field, field_validator, model_validator
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 
 from multidiff.audio.autoencoder import BAND, MelAutoencoder
 from multidiff.audio.edges import EDGE, SEAM, crossfaded, faded
@@ -49,9 +51,10 @@ class CodecSpec(Spec):
 
     weights: str | None = Field(None, description="model or run whose codec is loaded before training starts")
     classes: tuple[str, ...] = Field((), description="labels to tell apart: then it is a tagger, not this codec")
+    stereo: bool = Field(False, description="two channels of sound instead of one")
     mel: MelSpec = MelSpec()
     autoencoder: Literal["1d", "2d"] = Field("1d", description="convolves over time, or over time and frequency")
-    channels: int = Field(16, gt=0, description="of the latent; 2d: a multiple of its mel.n_mels/8 bands of frequency")
+    channels: int = Field(16, gt=0, description="of a channel's latent; 2d: a multiple of its mel.n_mels/8 bands of frequency")
     compression: int = Field(4, gt=0, description="mel frames per latent frame, a power of 2")
     width: int = Field(128, gt=0, description="of the autoencoder's blocks")
     kl: float = Field(0.01, ge=0, description="weight of the divergence from N(0, 1) in the objective vae")
@@ -106,6 +109,11 @@ class MelModule(nn.Module):
         """Samples per latent frame."""
         return self.spec.mel.hop * self.spec.compression
 
+    def mel(self, waves: Tensor) -> Tensor:
+        """Log-mels (B, S, M, F) of waveforms (B, S, n), on the codec's device."""
+        log_mel: Tensor = self.log_mel(waves.flatten(0, 1).to(self.log_mel.window.device))
+        return log_mel.unflatten(0, waves.shape[:2])
+
     def samples(self, seconds: float) -> int:
         return round(seconds * self.rate)
 
@@ -113,9 +121,19 @@ class MelModule(nn.Module):
         """Latent frames of so many samples."""
         return -(-samples // self.stride)
 
+    @property
+    def sides(self) -> int:
+        """Channels of sound, S."""
+        return 2 if self.spec.stereo else 1
+
+    @property
+    def channels(self) -> int:
+        """Channels of x, C."""
+        return self.sides * self.spec.channels
+
     def wave(self, audio: Audio) -> Tensor:
-        """One channel at the codec's rate, (n,) float32 on the CPU."""
-        return torch.from_numpy(audio.mono().resample(self.rate).samples[0])
+        """A sound at the codec's rate, (S, n) float32 on the CPU."""
+        return torch.from_numpy(audio.remix(self.sides).resample(self.rate).samples)
 
 
 class MelCodec(MelModule):
@@ -135,8 +153,15 @@ class MelCodec(MelModule):
 
         Each is brought to the peak of the sounds that models learn from.
         """
-        waves = pad_sequence([self.wave(audio) * (PEAK / audio.peak) for audio in media], batch_first=True)
-        return self.autoencoder.encode(self.log_mel(waves.to(self.log_mel.window.device)))
+        waves = [self.wave(audio) * (PEAK / audio.peak) for audio in media]
+        longest = max(wave.shape[1] for wave in waves)
+        padded = torch.stack([F.pad(wave, (0, longest - wave.shape[1])) for wave in waves])
+        return self.encode_mel(self.mel(padded))
+
+    def encode_mel(self, log_mel: Tensor) -> Tensor:
+        """x (B, C, T) of log-mels (B, S, M, F)."""
+        x: Tensor = self.autoencoder.encode(log_mel.flatten(0, 1)).unflatten(0, log_mel.shape[:2])
+        return x.flatten(1, 2)
 
     @property
     def reach(self) -> int:
@@ -147,28 +172,30 @@ class MelCodec(MelModule):
 
     @torch.no_grad()
     def stream(self, x: Tensor, samples: int, chunk: int = CHUNK) -> Iterator[Tensor]:
-        """The waveforms (B, samples) of x (B, C, T) in consecutive pieces of `chunk` latent frames.
+        """The waveforms (B, S, samples) of x (B, C, T) in consecutive pieces of `chunk` latent frames.
 
         Together they equal the decoding at once, to rounding, in the memory of one piece. Griffin-Lim, whose every
         frame depends on all, takes all at once.
         """
         whole = self.spec.vocoder == "griffin-lim"
         size, vocoder = (x.shape[-1], self.griffin_lim) if whole else (chunk, self.vocoder)
+        x = x.unflatten(1, (self.sides, -1)).flatten(0, 1)
         for start in range(0, x.shape[-1], size):
             first = max(start - self.reach, 0)
             part = x[..., first : start + size + self.reach]
             frames = self.log_mel.frames(samples) - first * self.spec.compression
             wave = vocoder(self.autoencoder.decode(part)[..., :frames].float())
             begin = (start - first) * self.stride
-            yield wave[:, begin : begin + size * self.stride][:, : samples - start * self.stride]
+            wave = wave[:, begin : begin + size * self.stride][:, : samples - start * self.stride]
+            yield wave.unflatten(0, (-1, self.sides))
 
     @torch.no_grad()
     def decode(self, x: Tensor, options: Any) -> list[Audio]:
-        """Mono sounds of exactly `options.seconds`, rounded to a sample, from x (B, C, T), faded at both ends.
+        """Sounds of exactly `options.seconds`, rounded to a sample, from x (B, C, T), faded at both ends.
 
         One that would be louder than full scale is turned down as a whole.
         """
-        waves = torch.cat(list(self.stream(x, self.samples(options.seconds))), dim=1)
+        waves = torch.cat(list(self.stream(x, self.samples(options.seconds))), dim=-1)
         return self._sounds(faded(waves, round(EDGE * self.rate)))
 
     @torch.no_grad()
@@ -182,11 +209,11 @@ class MelCodec(MelModule):
         before, after = self.reach, self.reach + -(-fade // self.stride)
         around = torch.arange(-before, x.shape[-1] + after, device=x.device) % x.shape[-1]
         total = len(around) * self.stride
-        waves = torch.cat(list(self.stream(x[..., around], total)), dim=1)[:, before * self.stride :]
-        return self._sounds(crossfaded(waves[:, samples:], waves[:, :samples], fade))
+        waves = torch.cat(list(self.stream(x[..., around], total)), dim=-1)[..., before * self.stride :]
+        return self._sounds(crossfaded(waves[..., samples:], waves[..., :samples], fade))
 
     def _sounds(self, waves: Tensor) -> list[Audio]:
-        waves = waves * (FULL_SCALE / waves.abs().amax(dim=1, keepdim=True)).clamp(max=1)
+        waves = waves * (FULL_SCALE / waves.abs().amax(dim=(1, 2), keepdim=True)).clamp(max=1)
         return [Audio(wave, self.rate) for wave in waves]
 
 

@@ -83,17 +83,16 @@ def given(audio: Audio, place: Gap, codec: MelCodec) -> Given:
     margin = FADE * codec.rate
     start, stop = place.start * ratio - margin, place.stop * ratio + margin
     wave = F.pad(codec.wave(audio), (round(place.offset * ratio), 0))
-    log_mel = codec.log_mel(wave[None].to(codec.log_mel.window.device)) + math.log(place.scale)
-    log_mel = bridged(log_mel, start, stop, total, codec)
+    log_mel = bridged(codec.mel(wave[None]) + math.log(place.scale), start, stop, total, codec)
     with torch.no_grad():
-        x = codec.autoencoder.encode(log_mel)
+        x = codec.encode_mel(log_mel)
     edges = torch.arange(x.shape[-1] + 1) * codec.stride
     mask = ((edges[1:] <= start) | (edges[:-1] >= stop)).to(x)[None, None]
     return Given(x * mask, mask, context=place)
 
 
 def bridged(log_mel: Tensor, start: float, stop: float, total: int, codec: MelCodec) -> Tensor:
-    """Log-mel (1, M, F) of `total` samples with a straight line through the gap from `start` to `stop`.
+    """Log-mel (1, S, M, F) of `total` samples with a straight line through the gap from `start` to `stop`.
 
     What was in the gap, or silence after the end, must not reach the known latents through the autoencoder's
     receptive field. Frames that look into the gap count as part of it.
@@ -103,7 +102,7 @@ def bridged(log_mel: Tensor, start: float, stop: float, total: int, codec: MelCo
     kept = index[(index * hop + reach <= start) | (index * hop - reach >= stop)]
     kept = kept[kept < log_mel.shape[-1]]
     if len(kept) == 0:
-        return log_mel.mean(dim=-1, keepdim=True).expand(-1, -1, frames)
+        return log_mel.mean(dim=-1, keepdim=True).expand(*log_mel.shape[:-1], frames)
     after = torch.searchsorted(kept, index).clamp(max=len(kept) - 1)
     left, right = kept[(after - (kept[after] > index).long()).clamp(min=0)], kept[after]
     share = ((index - left) / (right - left).clamp(min=1)).clamp(0, 1).to(log_mel)
@@ -116,7 +115,7 @@ def merge(generated: Audio, audio: Audio, place: Gap) -> Audio:
     The generated sound holds the given one too; it is brought to the level at which the two are equally loud there,
     and its peaks beyond full scale are limited.
     """
-    new = generated.resample(audio.rate).samples[:, : place.length]
+    new = generated.remix(audio.channels).resample(audio.rate).samples[:, : place.length]
     new = np.pad(new, ((0, 0), (0, place.length - new.shape[1])))
     out = np.zeros((audio.channels, place.length), np.float32)
     out[:, place.offset :][:, : audio.samples.shape[1]] = audio.samples

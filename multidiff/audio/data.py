@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 from pydantic import Field
 
@@ -20,16 +21,17 @@ QUIET = 0.01
 
 
 class AudioData(DataSpec):
-    """The `data` section of an audio recipe. Clips are mono."""
+    """The `data` section of an audio recipe."""
 
     rate: int = Field(22050, ge=4000, le=192_000, description="Hz; files are resampled to it")
+    channels: Literal[1, 2] = Field(1, description="mono or stereo")
     seconds: float = Field(4.0, gt=0, le=600, description="longest clip; longer files become several clips")
     peak: float | None = Field(0.9, gt=0, le=1, description="scale each file to this peak; null keeps its level")
     items: int = Field(1000, gt=1, description="procedural sounds, training and validation together")
 
 
 def examples(spec: AudioData, split: str) -> Iterator[Example]:
-    """Captioned mono clips of at most `spec.seconds`, in a fixed order.
+    """Captioned clips of at most `spec.seconds`, in a fixed order.
 
     The split "val" of procedural data is every tenth sound. Files that cannot be used are reported to
     `dataset.SKIPPED`. Raises InputError where a folder is missing or holds no sound file.
@@ -48,7 +50,7 @@ def examples(spec: AudioData, split: str) -> Iterator[Example]:
 
 def _clips(entry: Entry, spec: AudioData) -> Iterator[Example]:
     """Consecutive windows of one file, without the padding that `active_s` declares and without quiet windows."""
-    audio = Audio.read(entry.path).mono()
+    audio = Audio.read(entry.path).remix(spec.channels)
     audio = audio.cut(0.0, _active_seconds(entry, audio.seconds)).resample(spec.rate)
     usable(audio, entry.path)
     if spec.peak is not None:

@@ -18,25 +18,25 @@ def rising(size: int) -> Tensor:
 
 
 def faded(waves: Tensor, size: int) -> Tensor:
-    """Waveforms (B, n) rising from and falling to silence within `size` samples, or n/2 if that is less."""
-    size = min(size, waves.shape[1] // 2)
+    """Waveforms (..., n) rising from and falling to silence within `size` samples, or n/2 if that is less."""
+    size = min(size, waves.shape[-1] // 2)
     ramp = rising(size).to(waves)
-    middle = ramp.new_ones(waves.shape[1] - 2 * size)
+    middle = ramp.new_ones(waves.shape[-1] - 2 * size)
     return waves * torch.cat([ramp, middle, ramp.flip(0)])
 
 
 def crossfaded(ending: Tensor, beginning: Tensor, size: int) -> Tensor:
-    """`beginning` (B, n), whose first `size` samples, or n, come gradually out of `ending` (B, >= size).
+    """`beginning` (..., n), whose first `size` samples, or n, come gradually out of `ending` (..., >= size).
 
     Weights r and 1 - r, divided by the level of their sum at the correlation that the two have: 1 for equal sounds,
     equal power for unrelated ones.
     """
-    size = min(size, beginning.shape[1])
-    ending, into = ending[:, :size], beginning[:, :size]
+    size = min(size, beginning.shape[-1])
+    ending, into = ending[..., :size], beginning[..., :size]
     r = rising(size).to(into)
-    alike = torch.cosine_similarity(ending, into, dim=1).clamp(min=0)[:, None]
+    alike = torch.cosine_similarity(ending, into, dim=-1).clamp(min=0)[..., None]
     level = (r.square() + (1 - r).square() + 2 * alike * r * (1 - r)).sqrt()
-    return torch.cat([torch.lerp(ending, into, r) / level, beginning[:, size:]], dim=1)
+    return torch.cat([torch.lerp(ending, into, r) / level, beginning[..., size:]], dim=-1)
 
 
 def limited(waves: Tensor, ceiling: float, size: int) -> Tensor:

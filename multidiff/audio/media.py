@@ -156,6 +156,12 @@ class Audio:
         """The mean of the channels."""
         return self if self.channels == 1 else Audio(self.samples.mean(axis=0), self.rate)
 
+    def remix(self, channels: int) -> Audio:
+        """With so many channels: this sound if it has them, else the mean of its channels in each."""
+        if channels == self.channels:
+            return self
+        return Audio(np.repeat(self.mono().samples, channels, axis=0), self.rate)
+
     def cut(self, start: float, stop: float) -> Audio:
         """The part from `start` to `stop` seconds, as far as it exists."""
         return Audio(self.samples[:, round(max(start, 0.0) * self.rate) : round(stop * self.rate)], self.rate)

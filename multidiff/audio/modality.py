@@ -11,21 +11,24 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from multidiff.audio import batch as rows_to_batch
-from multidiff.audio import completion, data
+from multidiff.audio import completion, data, restoration
 from multidiff.audio.codec import CodecSpec, MelCodec, MelModule
 from multidiff.audio.completion import Extend, Fill
 from multidiff.audio.data import AudioData
 from multidiff.audio.media import SILENCE, Audio, usable
 from multidiff.audio.network import LatentTransformer, NetworkSpec
-from multidiff.audio.objectives import AutoencoderObjective, TaggerObjective
+from multidiff.audio.objectives import AutoencoderObjective, TaggerObjective, VocoderObjective
+from multidiff.audio.restoration import Degraded, Denoise, SuperResolution
 from multidiff.audio.tagger import Tagger
 from multidiff.audio.vocoder import script
-from multidiff.audio.vocoder_objective import VocoderObjective
 from multidiff.errors import InputError
 from multidiff.modality import Batch, Example, Given, Objective, Spec, Trial
 
 MIN_SECONDS, MAX_SECONDS = 0.05, 60.0
 """Durations that can be generated. Far beyond the clips of the training data (5 s) quality falls."""
+
+
+Task = Fill | Extend | Denoise | SuperResolution
 
 
 class AudioOptions(Spec):
@@ -43,7 +46,12 @@ class AudioModality:
     codec_spec = CodecSpec
     network_spec = NetworkSpec
     options = AudioOptions
-    tasks: Mapping[str, type[Spec]] = {"fill": Fill, "extend": Extend}
+    tasks: Mapping[str, type[Spec]] = {
+        "fill": Fill,
+        "extend": Extend,
+        "denoise": Denoise,
+        "super-resolution": SuperResolution,
+    }
     time_axis = -1
     judge = "classifier"
 
@@ -58,7 +66,7 @@ class AudioModality:
         return Tagger(spec) if spec.classes else MelCodec(spec)
 
     def network(self, spec: NetworkSpec, codec: MelCodec) -> nn.Module:
-        return LatentTransformer(codec.spec.channels, spec)
+        return LatentTransformer(codec.channels, spec)
 
     def batch(
         self, rows: dict[str, Tensor], codec: MelCodec, data_spec: AudioData, generator: torch.Generator
@@ -74,7 +82,7 @@ class AudioModality:
         return {"vocoder": script(codec.vocoder)} if isinstance(codec, MelCodec) else {}
 
     def event_shape(self, codec: MelModule, options: AudioOptions) -> tuple[int, ...]:
-        return codec.spec.channels, codec.length(codec.samples(options.seconds))
+        return codec.channels, codec.length(codec.samples(options.seconds))
 
     def extra_condition(self, codec: MelModule, options: AudioOptions, count: int) -> dict[str, Tensor]:
         return {"seconds": torch.tensor([[0.0, options.seconds]]).expand(count, 2)}
@@ -83,8 +91,11 @@ class AudioModality:
         return x0
 
     def given(
-        self, audio: Audio, task: str, task_options: Fill | Extend, codec: MelCodec, options: AudioOptions
+        self, audio: Audio, task: str, task_options: Task, codec: MelCodec, options: AudioOptions
     ) -> tuple[Given, AudioOptions]:
+        if isinstance(task_options, Denoise | SuperResolution):
+            options, found = self.options_of(audio, options), restoration.given(audio, task_options, codec)
+            return replace(found, condition=found.condition | self.extra_condition(codec, options, 1)), options
         place = completion.gap(audio, task_options)
         options = self._lasting(place.length / audio.rate, options)
         return replace(
@@ -92,13 +103,14 @@ class AudioModality:
         ), options
 
     def merge(self, generated: Audio, audio: Audio, given: Given) -> Audio:
+        if isinstance(given.context, Degraded):
+            return restoration.restored(generated, audio, given.context)
         return completion.merge(generated, audio, given.context)
 
     def restore(self, edited: Audio, audio: Audio, codec: MelModule) -> Audio:
-        """At the given sound's rate, peak and number of channels (each the same)."""
-        samples = edited.resample(audio.rate).samples
-        level = audio.peak / max(float(abs(samples).max()), SILENCE)
-        return Audio(level * samples.repeat(audio.channels, axis=0), audio.rate)
+        """At the given sound's rate, peak and number of channels."""
+        edited = edited.remix(audio.channels).resample(audio.rate)
+        return Audio(edited.samples * (audio.peak / max(edited.peak, SILENCE)), audio.rate)
 
     def alike(self, first: Audio, last: Audio) -> tuple[Audio, Audio]:
         usable(first, "the first sound")

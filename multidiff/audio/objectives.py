@@ -1,4 +1,4 @@
-"""What trains the codec's autoencoder (`vae`), or a classifier (`tagger`)."""
+"""What trains the codec: its autoencoder (`vae`) and its vocoder (`vocoder`), or a classifier (`tagger`)."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from multidiff.audio.batch import crop, uniform
+from multidiff.audio.batch import crop, sides, uniform
 from multidiff.audio.codec import MelCodec
 from multidiff.audio.tagger import Tagger
-from multidiff.audio.vocoder import MEL_MEAN
+from multidiff.audio.vocoder import MEL_MEAN, SpectralLoss
 
-VAE_FRAMES = 192
+VAE_FRAMES, VOCODER_FRAMES = 192, 64
 """Mel frames of a training crop."""
 
 QUIETEST = 0.1
@@ -34,7 +34,7 @@ class AutoencoderObjective:
 
     def losses(self, rows: dict[str, Tensor], generator: torch.Generator) -> Iterator[tuple[str, Tensor]]:
         model = self.codec.autoencoder
-        log_mel, gain = self._crops(rows, generator)
+        log_mel, gain = self._crops(sides(rows), generator)
         log_mel = (log_mel + gain).clamp(min=math.log(self.codec.log_mel.floor))
         mean, log_variance = model.posterior(log_mel)
         noise = torch.randn(mean.shape, generator=generator, device=generator.device).to(mean)
@@ -47,7 +47,7 @@ class AutoencoderObjective:
     def validate(self, rows: dict[str, Tensor], generator: torch.Generator) -> dict[str, float]:
         """`mel_l1` in nats, `divergence` in nats per latent element, `latent_std` of x, which should be near 1."""
         model = self.codec.autoencoder
-        log_mel = rows["mel"].float()
+        log_mel = sides(rows)["mel"].float()
         mean, log_variance = model.posterior(log_mel)
         x = model.encode(log_mel)
         distance = (model.decode(x)[..., : log_mel.shape[-1]] - log_mel).abs().mean()
@@ -72,6 +72,39 @@ def divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
     return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
 
 
+class VocoderObjective:
+    """Multi-resolution STFT loss plus the L1 distance of log-mels, on short crops."""
+
+    def __init__(self, codec: MelCodec) -> None:
+        self.codec = codec
+        self.groups: Mapping[str, nn.Module] = {"vocoder": codec.vocoder}
+        self.spectral = SpectralLoss()
+
+    def losses(self, rows: dict[str, Tensor], generator: torch.Generator) -> Iterator[tuple[str, Tensor]]:
+        rows = sides(rows)
+        samples = rows["samples"].cpu()
+        size = self.codec.log_mel.samples(VOCODER_FRAMES)
+        start = (uniform(len(samples), generator) * ((samples - size).clamp(min=0) + 1)).long()
+        gain = QUIETEST ** uniform(len(samples), generator)
+        wave = crop(rows["wave"].float() / 32768, start, size, 0.0)
+        wave = wave * gain[:, None].to(wave)
+        spectral, mel = self._distances(wave)
+        yield "vocoder", spectral + mel
+
+    @torch.no_grad()
+    def validate(self, rows: dict[str, Tensor], generator: torch.Generator) -> dict[str, float]:
+        """Both distances on whole clips."""
+        spectral, mel = self._distances(sides(rows)["wave"].float() / 32768)
+        return {"loss": float(spectral + mel), "spectral": float(spectral), "mel_l1": float(mel)}
+
+    def _distances(self, wave: Tensor) -> tuple[Tensor, Tensor]:
+        # Spectra span more than half precision holds.
+        with torch.autocast(wave.device.type, enabled=False):
+            log_mel = self.codec.log_mel(wave)
+            restored = self.codec.vocoder(log_mel)[:, : wave.shape[-1]]
+            return self.spectral(restored, wave), (self.codec.log_mel(restored) - log_mel).abs().mean()
+
+
 class TaggerObjective:
     """Cross-entropy of the labels of crops of one random length, changed as follows.
 
@@ -84,6 +117,7 @@ class TaggerObjective:
         self.groups: Mapping[str, nn.Module] = {"tagger": tagger}
 
     def losses(self, rows: dict[str, Tensor], generator: torch.Generator) -> Iterator[tuple[str, Tensor]]:
+        rows = sides(rows)
         log_mel, label, floor = rows["mel"].float(), rows["label"], math.log(self.tagger.log_mel.floor)
         count, _, frames = log_mel.shape
         size = round(frames * (SHORTEST + (1 - SHORTEST) * float(uniform(1, generator))))
@@ -101,6 +135,7 @@ class TaggerObjective:
     @torch.no_grad()
     def validate(self, rows: dict[str, Tensor], generator: torch.Generator) -> dict[str, float]:
         """The loss on whole clips, and the share of them told right."""
+        rows = sides(rows)
         logits, label = self.tagger(rows["mel"].float()), rows["label"]
         accuracy = (logits.argmax(dim=1) == label).float().mean()
         return {"loss": float(F.cross_entropy(logits, label)), "accuracy": float(accuracy)}

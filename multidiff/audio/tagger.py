@@ -51,7 +51,7 @@ class Tagger(MelModule):
     def encode(self, media: Sequence[Audio]) -> Tensor:
         """Embeddings (N, width), each of a sound at its own length and level."""
         device = self.log_mel.window.device
-        return torch.cat([self.embed(self.log_mel(self.wave(audio)[None].to(device))) for audio in media])
+        return torch.cat([self.embed(self.log_mel(self.wave(audio).to(device))) for audio in media])
 
     def decode(self, x: Tensor, options: Any) -> list[Audio]:
         """Raises ModelError."""

@@ -32,9 +32,9 @@ def chord(seconds: float, rate: int = 22050, channels: int = 1) -> Audio:
 def rows(codec: MelCodec, seconds: float = 2.5) -> dict[str, torch.Tensor]:
     wave = codec.wave(chord(seconds))
     return {
-        "mel": codec.log_mel(wave[None]).half(),
+        "mel": codec.mel(wave[None]).half(),
         "wave": (wave[None] * 32767).short(),
-        "samples": torch.tensor([len(wave)]),
+        "samples": torch.tensor([wave.shape[1]]),
     }
 
 
@@ -61,7 +61,7 @@ def test_sounds_of_different_lengths_share_a_batch_padded_with_silence(codec):
 
 
 def test_the_latent_statistics_standardise_x(codec):
-    mel = codec.log_mel(codec.wave(chord(2.0))[None])
+    mel = codec.log_mel(codec.wave(chord(2.0)))
     plain = codec.autoencoder.encode(mel)
     other = MelCodec(codec.spec)
     other.load_state_dict(codec.state_dict())
@@ -105,17 +105,17 @@ def test_validation_is_a_function_of_its_rows(codec):
 def test_a_long_sound_decoded_in_pieces_is_the_one_decoded_at_once(codec: MelCodec) -> None:
     x = torch.randn(2, 8, 70, generator=torch.Generator().manual_seed(0))
     samples = 70 * codec.stride - 300
-    whole = torch.cat(list(codec.stream(x, samples, chunk=70)), dim=1)
-    assert whole.shape == (2, samples)
+    whole = torch.cat(list(codec.stream(x, samples, chunk=70)), dim=-1)
+    assert whole.shape == (2, 1, samples)
     for chunk in (7, 32):
-        torch.testing.assert_close(torch.cat(list(codec.stream(x, samples, chunk)), dim=1), whole, rtol=0, atol=1e-6)
+        torch.testing.assert_close(torch.cat(list(codec.stream(x, samples, chunk)), dim=-1), whole, rtol=0, atol=1e-6)
 
 
 def test_nothing_beyond_its_reach_changes_a_latent_frames_sound(codec: MelCodec) -> None:
     x = torch.randn(1, 8, 60, generator=torch.Generator().manual_seed(0))
     other = x.clone()
     other[..., 40:] = 0
-    first, second = (next(codec.stream(each, 60 * codec.stride, 60))[0] for each in (x, other))
+    first, second = (next(codec.stream(each, 60 * codec.stride, 60))[0, 0] for each in (x, other))
     same = (40 - codec.reach) * codec.stride
     torch.testing.assert_close(first[:same], second[:same], rtol=0, atol=1e-6)
     assert not torch.allclose(first[same:], second[same:], atol=1e-4)
@@ -124,7 +124,7 @@ def test_nothing_beyond_its_reach_changes_a_latent_frames_sound(codec: MelCodec)
 def test_a_sound_begins_and_ends_in_silence(codec: MelCodec) -> None:
     x = torch.randn(1, 8, 22, generator=torch.Generator().manual_seed(0))
     sound = codec.decode(x, SimpleNamespace(seconds=1.0))[0].samples[0]
-    raw = next(codec.stream(x, 22050))[0].numpy()
+    raw = next(codec.stream(x, 22050))[0, 0].numpy()
     edge = round(EDGE * 22050)
     assert np.abs(sound[[0, -1]]).max() < 0.01 * np.abs(sound).max()
     np.testing.assert_array_equal(sound[edge:-edge], raw[edge:-edge])
@@ -133,13 +133,29 @@ def test_a_sound_begins_and_ends_in_silence(codec: MelCodec) -> None:
     assert np.isfinite(short).all()
 
 
+def test_a_stereo_sound_is_two_sounds_side_by_side(codec: MelCodec) -> None:
+    both = MelCodec(codec.spec.model_copy(update={"stereo": True})).eval()
+    both.load_state_dict(codec.state_dict())
+    left, right = chord(1.0), Audio(chord(1.0).samples[:, ::-1].copy(), 22050)
+    right = Audio(right.samples * left.peak / right.peak, 22050)
+    x = both.encode([Audio(np.concatenate([left.samples, right.samples]), 22050)])
+    torch.testing.assert_close(x, torch.cat([codec.encode([left]), codec.encode([right])], dim=1))
+    sound = both.decode(x, SimpleNamespace(seconds=1.0))[0]
+    assert sound.channels == 2
+    for half, side in zip(x.chunk(2, dim=1), sound.samples, strict=True):
+        alone = codec.decode(half, SimpleNamespace(seconds=1.0))[0].samples[0]
+        np.testing.assert_allclose(side, alone, atol=1e-5)
+    mono = both.encode([chord(1.0)])
+    torch.testing.assert_close(*mono.chunk(2, dim=1))
+
+
 @pytest.mark.parametrize("seconds", [1.0, 22 * 1024 / 22050])
 def test_a_loop_goes_on_from_its_end(codec: MelCodec, seconds: float) -> None:
     """The first sample follows the last as it does in x repeated; the rest is the decoding of x amid itself."""
     x = torch.randn(1, 8, 22, generator=torch.Generator().manual_seed(0))
     sound = codec.decode_loop(x, SimpleNamespace(seconds=seconds))[0].samples[0]
     length, period = round(seconds * 22050), 22 * codec.stride
-    repeated = next(codec.stream(x.repeat(1, 1, 5), 5 * period, 200))[0].numpy()[2 * period : 4 * period]
+    repeated = next(codec.stream(x.repeat(1, 1, 5), 5 * period, 200))[0, 0].numpy()[2 * period : 4 * period]
     fade = round(SEAM * 22050)
     assert len(sound) == length
     np.testing.assert_allclose(sound[fade:], repeated[fade:length], atol=1e-6)

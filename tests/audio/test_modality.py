@@ -42,8 +42,8 @@ def test_importing_the_modality_loads_no_media_library():
 
 def test_rows_are_of_one_compact_size(rows, codec):
     assert {key: (value.dtype, tuple(value.shape[1:])) for key, value in rows.items()} == {
-        "wave": (torch.int16, (33075,)),
-        "mel": (torch.float16, (64, codec.log_mel.frames(33075))),
+        "wave": (torch.int16, (1, 33075)),
+        "mel": (torch.float16, (1, 64, codec.log_mel.frames(33075))),
         "samples": (torch.int64, ()),
     }
 
@@ -56,11 +56,12 @@ def test_a_batch_is_a_function_of_its_generator(rows, codec):
 
 
 def test_a_whole_clip_is_encoded_as_the_codec_would(rows, codec):
-    expected = codec.autoencoder.encode(rows["mel"].float())
+    expected = codec.encode_mel(rows["mel"].float())
     for seed in range(40):
         batch = AUDIO.batch(rows, codec, DATA, torch.Generator().manual_seed(seed))
         if batch.x0.shape[-1] == expected.shape[-1]:
-            assert torch.allclose(batch.x0[..., :-8], expected[..., :-8], atol=1e-3)
+            whole = ~batch.condition["degraded"].any(dim=(1, 2))
+            assert torch.allclose(batch.x0[whole, :, :-8], expected[whole, :, :-8], atol=1e-3)
             return
     pytest.fail("no batch had the whole clip's length")
 
