@@ -11,7 +11,7 @@ The path of a sample:  x --codec.decode--> media --merge--> media with the given
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self, runtime_checkable
@@ -24,7 +24,8 @@ Condition = Mapping[str, Tensor]
 """What a network is told besides x and the noise level; each tensor's first axis is the batch.
 
 Keys used across the house: `tokens` (B, L, D) and `tokens_mask` (B, L) bool, the prompt;
-`known` (B, *event) and `mask` (B, ...) broadcastable to the event, 1 where x0 is known.
+`known` (B, *event) and `mask` (B, ...) broadcastable to the event, 1 where x0 is known; `share` (B, ...) likewise, that
+of a second prompt.
 A medium may add its own (audio: `seconds`).
 """
 
@@ -110,6 +111,18 @@ class Looping(Protocol):
     """A codec that knows how media that end in their beginning are decoded, where that differs."""
 
     def decode_loop(self, x: Tensor, options: Any) -> list[Any]: ...
+
+
+@runtime_checkable
+class Reconciling(Protocol):
+    """A medium whose prompts and options may state the same: the tempo of a sound."""
+
+    def reconciled(
+        self, prompt: str, options: Any, task: Spec | None, asked: Collection[str]
+    ) -> tuple[str, Any, Spec | None]:
+        """Prompt, options and options of the task, if there is one, that agree; `asked` names those that are no
+        defaults. What was reconciled once stays as it is. Raises InputError for a contradiction."""
+        ...
 
 
 class Objective(Protocol):

@@ -15,7 +15,7 @@ from multidiff import core
 from multidiff.errors import InputError, MultidiffError
 from multidiff.settings import Settings, named, resolve, task_of
 from multidiff.specs import MethodSpec, SampleSpec
-from multidiff.trained import Trained
+from multidiff.trained import Trained, checked
 
 FAR = 1e3
 """Values of model space, where data have unit variance, that only a run which diverged reaches."""
@@ -79,7 +79,8 @@ class Model(Trained):
 
         The first candidate is the one made with best_of = 1.
         """
-        asked = self.settings(**values)
+        asked = self._asked(prompt, **values)
+        prompt = asked.sampling.prompt
         if best_of > 1:
             fitness, make = self.fitness(prompt), partial(self.sample, prompt, progress=progress, **values)
             return [
@@ -87,7 +88,7 @@ class Model(Trained):
                 for first in seeds(count, seed)
             ]
         shape = self.modality.event_shape(self.codec, asked.options)
-        plan = self._plan(asked.sampling, prompt, shape, self._told(asked.options))
+        plan = self._plan(asked.sampling, shape, self._told(asked.options))
         if self._slides(asked.sampling, shape):
             nothing = torch.zeros(1, *shape, device=self.device)
             mask = nothing.new_zeros([1] * nothing.ndim)
@@ -114,11 +115,11 @@ class Model(Trained):
         """
         self._takes(media)
         self.denoiser()  # a model without one is an error before the media are looked at
-        asked = self.settings(self.task_of(task, values), **values)
+        asked = self._asked(prompt, self.task_of(task, values), **values)
         given, options = self.modality.given(media, asked.task, asked.task_options, self.codec, asked.options)
         known, mask = given.known.to(self.device), given.mask.to(self.device)
         shape = tuple(known.shape[1:])
-        plan = self._plan(asked.sampling, prompt, shape, given.condition)
+        plan = self._plan(asked.sampling, shape, given.condition)
         if self._slides(asked.sampling, shape):
             made = self._slide(plan, asked.sampling, known, mask, count, seed, progress)
         else:
@@ -144,11 +145,11 @@ class Model(Trained):
         strength = 0.6 if strength is None else strength
         if not 0 < strength <= 1:
             raise InputError(f"strength {strength}: give a number above 0 and at most 1")
-        asked = self.settings(**values)
+        asked = self._asked(prompt, **values)
         x0, told = self.encode(media)
         options = self.modality.options_of(media, asked.options)
         shape = tuple(x0.shape[1:])
-        plan = self._plan(asked.sampling, prompt, shape, self._told(options))
+        plan = self._plan(asked.sampling, shape, self._told(options))
         plain = self.under(self.denoiser(), asked.sampling)
         edit = core.Edit(x0, strength, plain, told | self.tokens([asked.sampling.source]))
         method = asked.sampling.editing.make(core.EDITINGS)
@@ -179,14 +180,14 @@ class Model(Trained):
         """
         acting: core.Operator = named(operator, core.OPERATORS) if isinstance(operator, str | MethodSpec) else operator
         x, _ = self.encode(media)
-        asked = self.settings(**values)
+        asked = self._asked(prompt, **values)
         options = self.modality.options_of(media, asked.options)
         try:
             measured = acting(x)
         except (RuntimeError, ValueError, TypeError) as error:
             raise InputError(f"{self.name}: the operator does not take x of shape {tuple(x.shape)}: {error}") from None
         y, shape = x if measured.shape == x.shape else measured, tuple(x.shape[1:])
-        plan = self._plan(asked.sampling, prompt, shape, self._told(options))
+        plan = self._plan(asked.sampling, shape, self._told(options))
         plan = asked.sampling.posterior.make(core.POSTERIORS)(plan, acting, y)
         return [
             self.modality.restore(self._decode(x, options)[0], media, self.codec)
@@ -212,11 +213,12 @@ class Model(Trained):
         """
         self._takes(first)
         self._takes(last)
-        asked = self.settings(**{**INVERSION, **{key: value for key, value in values.items() if value is not None}})
+        given = {key: value for key, value in values.items() if value is not None}
+        asked = self._asked(prompt, **{**INVERSION, **given})
         first, last = self.modality.alike(first, last)
-        (a, told), (b, _) = self.encode(first, prompt), self.encode(last, prompt)
+        (a, told), (b, _) = self.encode(first, asked.sampling.prompt), self.encode(last)
         shape = tuple(a.shape[1:])
-        plan = self._plan(asked.sampling, prompt, shape, told)
+        plan = self._plan(asked.sampling, shape, told)
         start, end = (self._inverted(x, plan, asked.sampling) for x in (a, b))
         made = []
         for share in shares:
@@ -225,20 +227,24 @@ class Model(Trained):
             made += self._decode(x, self.modality.options_of(first, asked.options))
         return made
 
+    def _asked(self, prompt: str, task: str = "", **values: Any) -> Settings:
+        """The settings under a prompt, which is asked for even where it is empty."""
+        return self.settings(task, prompt=checked(prompt), **values)
+
     def _told(self, options: Any) -> dict[str, Tensor]:
         """The medium's own condition of one sample."""
         own = self.modality.extra_condition(self.codec, options, 1)
         return {key: value.to(self.device) for key, value in own.items()}
 
-    def _plan(self, sampling: SampleSpec, prompt: str, shape: tuple[int, ...], told: Mapping[str, Tensor]) -> core.Plan:
-        """What a run for one prompt does, with windows, as a loop or into another prompt where that is asked for.
+    def _plan(self, sampling: SampleSpec, shape: tuple[int, ...], told: Mapping[str, Tensor]) -> core.Plan:
+        """What a run for its prompt does, with windows, as a loop or into another prompt where that is asked for.
 
         Raises InputError.
         """
         axis = self.modality.time_axis
         if (sampling.windows or sampling.loop or sampling.into) and axis is None:
             raise InputError(f"{self.name}: {self.modality.name} have no time: no windows, no loop, no second prompt")
-        told = {key: value.to(self.device) for key, value in told.items()} | self.tokens([prompt])
+        told = {key: value.to(self.device) for key, value in told.items()} | self.tokens([sampling.prompt])
         times, denoiser = sampling.times(self.denoiser().schedule), self.guided(sampling)
         if sampling.into and axis is not None:
             told |= {core.SHARE: core.ramp(shape, axis, sampling.loop).to(self.device)}

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from multidiff import core
 from multidiff.errors import InputError, did_you_mean
-from multidiff.modality import Modality, Spec
+from multidiff.modality import Modality, Reconciling, Spec
 from multidiff.recipe import Recipe, problems
 from multidiff.specs import MethodSpec, SampleSpec
 
@@ -86,6 +86,9 @@ def resolve(recipe: Recipe, modality: Modality, task: str, values: Mapping[str, 
         },
     )
     task_options = _validated(schema, {k: v for k, v in chosen.items() if k in task_keys}) if schema else None
+    if isinstance(modality, Reconciling):
+        prompt, options, task_options = modality.reconciled(sampling.prompt, options, task_options, set(chosen))
+        sampling = sampling.model_copy(update={"prompt": prompt})
     return Settings(sampling, options, task, task_options)
 
 

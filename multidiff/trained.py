@@ -36,6 +36,13 @@ SHARPNESS = 20.0
 PRECISIONS = {"auto": torch.bfloat16, "bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 
+def checked(prompt: str) -> str:
+    """A prompt as it is. Raises InputError for what is none."""
+    if not isinstance(prompt, str):
+        raise InputError(f"prompt {prompt!r}: give a text; for several prompts call once for each")
+    return prompt
+
+
 class Trained:
     """The parts of a trained (or freshly built) model of one medium; `Model` is what they can be asked for.
 
@@ -115,8 +122,8 @@ class Trained:
 
     def tokens(self, prompts: Sequence[str]) -> dict[str, Tensor]:
         """The condition that prompts make: `tokens` (B, L, D) and `tokens_mask` (B, L); empty without an encoder."""
-        if wrong := [prompt for prompt in prompts if not isinstance(prompt, str)]:
-            raise InputError(f"prompt {wrong[0]!r}: give a text; for several prompts call once for each")
+        for prompt in prompts:
+            checked(prompt)
         if self.text.dim == 0:
             self.text.encode(prompts)
             return {}

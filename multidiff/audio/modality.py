@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from multidiff.audio import batch as rows_to_batch
@@ -18,23 +17,13 @@ from multidiff.audio.data import AudioData
 from multidiff.audio.media import SILENCE, Audio, usable
 from multidiff.audio.network import LatentTransformer, NetworkSpec
 from multidiff.audio.objectives import AutoencoderObjective, TaggerObjective, VocoderObjective
+from multidiff.audio.options import AudioOptions, lasting, reconciled
 from multidiff.audio.restoration import Degraded, Denoise, SuperResolution
 from multidiff.audio.tagger import Tagger
 from multidiff.audio.vocoder import script
-from multidiff.errors import InputError
 from multidiff.modality import Batch, Example, Given, Objective, Spec, Trial
 
-MIN_SECONDS, MAX_SECONDS = 0.05, 60.0
-"""Durations that can be generated. Far beyond the clips of the training data (5 s) quality falls."""
-
-
 Task = Fill | Extend | Denoise | SuperResolution
-
-
-class AudioOptions(Spec):
-    """What can be asked of a generated sound."""
-
-    seconds: float = Field(4.0, ge=MIN_SECONDS, le=MAX_SECONDS, description="duration")
 
 
 class AudioModality:
@@ -81,6 +70,11 @@ class AudioModality:
     def scripts(self, codec: MelCodec | Tagger) -> Mapping[str, torch.jit.ScriptModule]:
         return {"vocoder": script(codec.vocoder)} if isinstance(codec, MelCodec) else {}
 
+    def reconciled(
+        self, prompt: str, options: AudioOptions, task: Spec | None, asked: Collection[str]
+    ) -> tuple[str, AudioOptions, Spec | None]:
+        return reconciled(prompt, options, task, asked)
+
     def event_shape(self, codec: MelModule, options: AudioOptions) -> tuple[int, ...]:
         return codec.channels, codec.length(codec.samples(options.seconds))
 
@@ -97,7 +91,7 @@ class AudioModality:
             options, found = self.options_of(audio, options), restoration.given(audio, task_options, codec)
             return replace(found, condition=found.condition | self.extra_condition(codec, options, 1)), options
         place = completion.gap(audio, task_options)
-        options = self._lasting(place.length / audio.rate, options)
+        options = lasting(place.length / audio.rate, options)
         return replace(
             completion.given(audio, place, codec), condition=self.extra_condition(codec, options, 1)
         ), options
@@ -120,7 +114,7 @@ class AudioModality:
 
     def options_of(self, audio: Audio, options: AudioOptions) -> AudioOptions:
         usable(audio, "the given sound")
-        return self._lasting(audio.seconds, options)
+        return lasting(audio.seconds, options)
 
     def metrics(self, real: Sequence[Audio], generated: Sequence[Audio]) -> dict[str, float]:
         from multidiff.audio.metrics import metrics
@@ -159,13 +153,6 @@ class AudioModality:
         from multidiff.audio.plot import plot
 
         return plot(audio, path, title, given)
-
-    def _lasting(self, seconds: float, options: AudioOptions) -> AudioOptions:
-        if not MIN_SECONDS <= seconds <= MAX_SECONDS:
-            raise InputError(
-                f"{seconds:.2f} s of sound is not between {MIN_SECONDS:g} and {MAX_SECONDS:g} s; cut or lengthen it"
-            )
-        return options.model_copy(update={"seconds": seconds})
 
 
 AUDIO = AudioModality()

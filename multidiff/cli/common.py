@@ -148,7 +148,7 @@ def make(
     loaded = weights.load(model, values["device"], values["precision"])
     settings, options = split_options(values)
     task = loaded.task_of(own.pop("task"), options) if "task" in own else ""
-    resolved = loaded.settings(task=task, **settings, **options)
+    resolved = loaded.settings(task=task, prompt=prompt, **settings, **options)
     for field, path in (files or {}).items():
         work.read(path, loaded)
         own |= {field: path, f"{field}_sha256": work.digest(path)}
@@ -156,7 +156,7 @@ def make(
         each or [{"seed": values["seed"] + i} for i in range(values["count"])],
         command=command,
         model=model,
-        prompt=resolved.sampling.prompt if prompt is None else prompt,
+        prompt=resolved.sampling.prompt,
         task=task,
         settings=resolved.sampling.model_copy(update={"prompt": ""}),  # the job's own is the one
         options=resolved.values,
