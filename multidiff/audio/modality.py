@@ -16,11 +16,12 @@ from multidiff.audio.completion import Extend, Fill
 from multidiff.audio.data import AudioData
 from multidiff.audio.media import SILENCE, Audio, usable
 from multidiff.audio.network import LatentTransformer, NetworkSpec
-from multidiff.audio.objectives import AutoencoderObjective, TaggerObjective, VocoderObjective
+from multidiff.audio.objectives import AutoencoderObjective, TaggerObjective
 from multidiff.audio.options import AudioOptions, lasting, reconciled
 from multidiff.audio.restoration import Degraded, Denoise, SuperResolution
 from multidiff.audio.tagger import Tagger
 from multidiff.audio.vocoder import script
+from multidiff.audio.vocoder_objective import VocoderObjective
 from multidiff.modality import Batch, Example, Given, Objective, Spec, Trial
 
 Task = Fill | Extend | Denoise | SuperResolution

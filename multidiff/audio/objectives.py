@@ -1,4 +1,4 @@
-"""What trains the codec: its autoencoder (`vae`) and its vocoder (`vocoder`), or a classifier (`tagger`)."""
+"""What trains the codec's autoencoder (`vae`), or a classifier (`tagger`)."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from multidiff.audio.batch import crop, sides, uniform
 from multidiff.audio.codec import MelCodec
 from multidiff.audio.tagger import Tagger
-from multidiff.audio.vocoder import MEL_MEAN, SpectralLoss
+from multidiff.audio.vocoder import MEL_MEAN
 
-VAE_FRAMES, VOCODER_FRAMES = 192, 64
+VAE_FRAMES = 192
 """Mel frames of a training crop."""
 
 QUIETEST = 0.1
@@ -70,39 +70,6 @@ class AutoencoderObjective:
 def divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
     """KL(N(mean, variance) || N(0, 1)) in nats, mean over the elements. Kingma and Welling 2014, appendix B."""
     return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
-
-
-class VocoderObjective:
-    """Multi-resolution STFT loss plus the L1 distance of log-mels, on short crops."""
-
-    def __init__(self, codec: MelCodec) -> None:
-        self.codec = codec
-        self.groups: Mapping[str, nn.Module] = {"vocoder": codec.vocoder}
-        self.spectral = SpectralLoss()
-
-    def losses(self, rows: dict[str, Tensor], generator: torch.Generator) -> Iterator[tuple[str, Tensor]]:
-        rows = sides(rows)
-        samples = rows["samples"].cpu()
-        size = self.codec.log_mel.samples(VOCODER_FRAMES)
-        start = (uniform(len(samples), generator) * ((samples - size).clamp(min=0) + 1)).long()
-        gain = QUIETEST ** uniform(len(samples), generator)
-        wave = crop(rows["wave"].float() / 32768, start, size, 0.0)
-        wave = wave * gain[:, None].to(wave)
-        spectral, mel = self._distances(wave)
-        yield "vocoder", spectral + mel
-
-    @torch.no_grad()
-    def validate(self, rows: dict[str, Tensor], generator: torch.Generator) -> dict[str, float]:
-        """Both distances on whole clips."""
-        spectral, mel = self._distances(sides(rows)["wave"].float() / 32768)
-        return {"loss": float(spectral + mel), "spectral": float(spectral), "mel_l1": float(mel)}
-
-    def _distances(self, wave: Tensor) -> tuple[Tensor, Tensor]:
-        # Spectra span more than half precision holds.
-        with torch.autocast(wave.device.type, enabled=False):
-            log_mel = self.codec.log_mel(wave)
-            restored = self.codec.vocoder(log_mel)[:, : wave.shape[-1]]
-            return self.spectral(restored, wave), (self.codec.log_mel(restored) - log_mel).abs().mean()
 
 
 class TaggerObjective:
