@@ -35,6 +35,11 @@ class Spec(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False)
 
+    @classmethod
+    def of(cls, section: Mapping[str, Any]) -> type[Spec]:
+        """The schema of a section of a recipe: this one, or that of the kind which the section names."""
+        return cls
+
 
 @runtime_checkable
 class Media(Protocol):

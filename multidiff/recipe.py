@@ -155,6 +155,7 @@ def from_dict(values: Mapping[str, Any], source: str) -> Recipe:
         for key, spec in _sections(registry.modality(name)).items():
             section = candidate.get(key) or {}
             section = {"root": section} if key == "data" and isinstance(section, str) else section
+            spec = spec.of(section) if isinstance(section, Mapping) else spec
             try:
                 candidate[key] = _nested(spec, key, section)
             except _SectionError as error:

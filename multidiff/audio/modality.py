@@ -7,15 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from multidiff.audio import batch as rows_to_batch
 from multidiff.audio import completion, data, restoration
+from multidiff.audio.autoencoder import BAND
 from multidiff.audio.codec import CodecSpec, MelCodec, MelModule
 from multidiff.audio.completion import Extend, Fill
 from multidiff.audio.data import AudioData
 from multidiff.audio.media import SILENCE, Audio, usable
-from multidiff.audio.network import LatentTransformer, NetworkSpec
+from multidiff.audio.network import LatentTransformer, LatentUNet, NetworkSpec, TransformerSpec, UNetSpec, network
 from multidiff.audio.objectives import AutoencoderObjective, TaggerObjective
 from multidiff.audio.options import AudioOptions, lasting, reconciled
 from multidiff.audio.restoration import Degraded, Denoise, SuperResolution
@@ -55,8 +56,9 @@ class AudioModality:
     def codec(self, spec: CodecSpec) -> MelCodec | Tagger:
         return Tagger(spec) if spec.classes else MelCodec(spec)
 
-    def network(self, spec: NetworkSpec, codec: MelCodec) -> nn.Module:
-        return LatentTransformer(codec.channels, spec)
+    def network(self, spec: TransformerSpec | UNetSpec, codec: MelCodec) -> LatentTransformer | LatentUNet:
+        bands = codec.spec.mel.n_mels // BAND if codec.spec.autoencoder == "2d" else 1
+        return network(spec, codec.channels, bands)
 
     def batch(
         self, rows: dict[str, Tensor], codec: MelCodec, data_spec: AudioData, generator: torch.Generator

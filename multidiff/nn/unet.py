@@ -181,6 +181,15 @@ class UNet(nn.Module):
         return F.silu(self.exit_norm(h)), condition
 
 
+def check_levels(widths: Sequence[int], attention: Sequence[int], head_dim: int) -> None:
+    """Raises ValueError where `attention` names no level of `widths`, or its heads do not divide the level's width."""
+    for level in attention:
+        if not 0 <= level < len(widths):
+            raise ValueError(f"attention level {level} is none of the {len(widths)} levels of widths")
+        if widths[level] % max(1, widths[level] // head_dim):
+            raise ValueError(f"width {widths[level]} is not a multiple of head_dim {head_dim}")
+
+
 def _added(h: Tensor, first: Tensor) -> Tensor:
     """h (N, C, H, W) with `first` added to as many of its channels, the first ones, as that has."""
     return h + F.pad(first, (0, 0, 0, 0, 0, h.shape[1] - first.shape[1]))

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from multidiff.errors import RecipeError
 from multidiff.modality import Condition, Spec
 from multidiff.nn.embedding import LOG_SNR_BOUND, sinusoidal
-from multidiff.nn.unet import UNet
+from multidiff.nn.unet import UNet, check_levels
 
 TEXT_DIM = 384
 POSITION_FEATURES = 64
@@ -34,11 +34,7 @@ class VideoNetworkSpec(Spec):
 
     @model_validator(mode="after")
     def _consistent(self) -> VideoNetworkSpec:
-        for level in self.attention:
-            if not 0 <= level < len(self.widths):
-                raise ValueError(f"attention level {level} is none of the {len(self.widths)} levels of widths")
-            if self.widths[level] % max(1, self.widths[level] // self.head_dim):
-                raise ValueError(f"width {self.widths[level]} is not a multiple of head_dim {self.head_dim}")
+        check_levels(self.widths, self.attention, self.head_dim)
         return self
 
 
