@@ -27,7 +27,7 @@ from multidiff.modality import Objective
 from multidiff.model import Model
 from multidiff.recipe import Recipe
 from multidiff.recipe import load as load_recipe
-from multidiff.train import card, checkpoint, folder, pack, posthoc
+from multidiff.train import card, checkpoint, folder, overfit, pack, posthoc
 from multidiff.train.classifier import ClassifierObjective
 from multidiff.train.distill import DistillationObjective
 from multidiff.train.folder import STATE
@@ -137,6 +137,8 @@ def train(
     or from the newest run of this recipe. Raises InputError, ModelError, MultidiffError.
     """
     console, recipe = Console(stderr=True), recipe.placed()
+    if recipe.train.overfit and recipe.train.of_denoiser:
+        recipe = overfit.fitted(recipe)
     accelerator = accelerator_for(device, recipe.train.precision)
     if dry_run:
         few = max(recipe.train.batch * recipe.train.accumulate, VALIDATION_ROWS)
@@ -153,6 +155,9 @@ def train(
         folder.prepared(target, recipe)
         report_skipped(run.pack, console)
     loop(run, target, seconds, max_minutes, console)
+    if recipe.train.overfit and run.model.can_sample and accelerator.is_main_process:
+        with run.training.averaged():
+            console.print(overfit.report(run.model, target / "overfit"), highlight=False, soft_wrap=True)
     return target
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -95,13 +96,19 @@ def test_max_minutes_ends_with_a_checkpoint(make_recipe: Make) -> None:
     assert len(losses(folder)) > steps
 
 
-def test_overfit_trains_and_validates_on_the_same_few_items(make_recipe: Make) -> None:
+def test_overfit_trains_and_validates_on_the_same_few_items_and_says_how_they_come_back(
+    make_recipe: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
     recipe = make_recipe(overfit=1, steps=200, lr=1e-2, objective="denoiser")
     folder = run.train(recipe, device="cpu")
     assert folder
     rows = table(folder / "val.csv")
     assert float(rows[-1]["loss"]) < 0.7 * float(rows[0]["loss"])
     assert "validated on the same items" in (folder / "README.md").read_text()
+    said = capsys.readouterr().err
+    back, other = map(float, re.findall(r"(\d+\.\d+) away", said))
+    assert back < 0.5 * other
+    assert sorted(path.name.split(".")[0] for path in (folder / "overfit").iterdir()) == ["0-item", "0-made"]
 
 
 def test_a_dry_run_leaves_nothing_behind(make_recipe: Make, capsys: pytest.CaptureFixture[str]) -> None:

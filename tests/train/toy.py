@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -30,12 +30,19 @@ class Point:
         except ValueError:
             raise MediaError(f"{path}: not two numbers; remove it") from None
 
+    def save(self, path: str | Path, tags: dict[str, str] | None = None) -> Path:
+        Path(path).write_text(" ".join(map(str, self.at.tolist())))
+        return Path(path)
+
 
 class Codec(nn.Module):
     def __init__(self, trained: bool = False) -> None:
         super().__init__()
         if trained:
             self.scale = nn.Parameter(torch.ones(2))
+
+    def encode(self, media: Sequence[Point]) -> Tensor:
+        return torch.stack([point.at for point in media])
 
     def decode(self, x: Tensor, options: Any) -> list[Point]:
         return [Point(row) for row in x]
@@ -133,6 +140,12 @@ class Toy:
 
     def clamp(self, x0: Tensor) -> Tensor:
         return x0
+
+    def alike(self, first: Point, last: Point) -> tuple[Point, Point]:
+        return first, last
+
+    def options_of(self, media: Point, options: Any) -> Any:
+        return options
 
     def plot(self, media: Any, path: str | Path, title: str = "", given: Any = None) -> Path:
         Path(path).write_text(f"{title} {media.at.tolist()}")
