@@ -28,6 +28,7 @@ class DataSpec(Spec):
 
     root: tuple[str, ...] = Field((SYNTH,), description='"synth" (procedural) or one or more folders')
     where: Mapping[str, tuple[str, ...]] = Field({}, description="keep items whose metadata column has these values")
+    label: str = Field("label", description="metadata column of the labels that a classifier learns")
     val: str = Field("", description='validation items: "column=value"; empty: column split=val, else 1 in 10 by hash')
     limit: int | None = Field(None, gt=0, description="use only the first so many items of a root's split")
 
@@ -138,7 +139,7 @@ def entries(root: str | Path, suffixes: Sequence[str], spec: DataSpec, split: st
     else:
         if bare := next((row for row in rows if not row.get("file_name")), None):
             raise InputError(f"{root}: a row of its metadata names no file in 'file_name'; it has {bare}")
-        found = [Entry(root / r["file_name"], r.get("text", ""), r.get("label", ""), r) for r in rows]
+        found = [Entry(root / r["file_name"], r.get("text", ""), r.get(spec.label, ""), r) for r in rows]
     if not found:
         raise InputError(f"{root}: holds no file of the kinds {' '.join(suffixes)}")
     return select(found, spec, split)

@@ -193,6 +193,45 @@ class Thorough(Protocol):
 @runtime_checkable
 class Remembering(Protocol):
     """A medium that can tell copies of its training items."""
+@runtime_checkable
+class Faulty(Protocol):
+    """A medium that knows faults, so that one sees whether its metrics do."""
+
+    def faults(self, examples: Sequence[Example], seed: int) -> Mapping[str, Sequence[Example]]:
+        """Fault -> these real items with that fault, each with the text and label that it should have."""
+        ...
+
+
+@runtime_checkable
+class Prompted(Protocol):
+    """A medium that can tell by itself whether some of what prompts say came true."""
+
+    def prompt_accuracy(self, made: Sequence[Example]) -> dict[str, float]:
+        """Figures of media, each with the text it was made for; none where no text says anything that can be told."""
+        ...
+
+
+@runtime_checkable
+class Cyclic(Protocol):
+    """A medium that can tell how well an end meets its beginning."""
+
+    def loop_metrics(self, media: Sequence[Any]) -> dict[str, float]: ...
+
+
+@runtime_checkable
+class Lossy(Protocol):
+    """A medium whose codec loses something."""
+
+    def there_and_back(self, codec: Any, media: Any) -> Mapping[str, tuple[Any, float]]:
+        """Way -> what it makes of given media, and the seconds it took to make them anew: parts of the codec, the whole
+        of it, and simpler ways. Raises InputError for a codec that makes none."""
+        ...
+
+    def losses(self, codec: Any, real: Sequence[Any], made: Sequence[Any], seconds: float) -> dict[str, float]:
+        """Figures of media that went there and back, in so many seconds in all."""
+        ...
+
+
 
     def memorisation(self, training: Sequence[Any], media: Sequence[Any]) -> dict[str, float]: ...
 

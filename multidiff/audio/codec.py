@@ -51,6 +51,7 @@ class CodecSpec(Spec):
 
     weights: str | None = Field(None, description="model or run whose codec is loaded before training starts")
     classes: tuple[str, ...] = Field((), description="labels to tell apart: then it is a tagger, not this codec")
+    multi_label: bool = Field(False, description="a sound may be of several of the classes, listed as a|b, or of none")
     stereo: bool = Field(False, description="two channels of sound instead of one")
     mel: MelSpec = MelSpec()
     autoencoder: Literal["1d", "2d"] = Field("1d", description="convolves over time, or over time and frequency")

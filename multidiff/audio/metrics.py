@@ -34,6 +34,8 @@ NEAR, FAR = 0.005, 0.05
 """Seconds beside a seam that belong to it, and beyond them that it is compared with."""
 BEND = 1e-10
 """Power of a second difference that counts as none: that of rounding to 16 bits."""
+PLACES = 100
+"""Of a loop, at which its seam is looked at, and for comparison others."""
 NORMAL_95 = 1.96
 """Standard errors on each side of an estimate that hold the truth in 95 of 100 cases."""
 
@@ -82,10 +84,30 @@ def seam_energy(audio: Audio, seam: int) -> float:
     return float(here - np.mean(beside))
 
 
-def loop_energy(audio: Audio) -> float:
-    """dB: `seam_energy` where the end of a loop meets its beginning."""
-    half = audio.samples.shape[1] // 2
-    return seam_energy(Audio(np.roll(audio.samples, half, axis=1), audio.rate), half)
+def loop_energy(audio: Audio, place: int = 0) -> float:
+    """dB: `seam_energy` at a sample of a sound that is played as a loop; at 0 its end meets its beginning."""
+    reach = round(2 * (NEAR + FAR) * audio.rate)
+    around = np.arange(place - reach, place + reach) % audio.samples.shape[1]
+    return seam_energy(Audio(audio.samples[:, around], audio.rate), reach)
+
+
+def loop_metrics(sounds: Sequence[Audio]) -> dict[str, float]:
+    """How far the seam of loops is like other places of the same sounds, PLACES spread evenly over each.
+
+    `loop_seam`: the median over sounds of the magnitude of `loop_energy`, dB; `loop_elsewhere`: that of other places.
+    `loop_rank`: the mean share of a sound's other places whose magnitude is larger: 0.5 where the seam cannot be told
+    from any other place, 0 where it always stands out.
+    """
+    found = []
+    for audio in sounds:
+        places = range(0, PLACES * (size := audio.samples.shape[1]), size)
+        found.append([abs(loop_energy(audio, place // PLACES)) for place in places])
+    seams, others = np.array(found)[:, :1], np.array(found)[:, 1:]
+    return {
+        "loop_seam": float(np.median(seams)),
+        "loop_elsewhere": float(np.median(others)),
+        "loop_rank": float((others > seams).mean()),
+    }
 
 
 def silence_rate(sounds: Sequence[Audio]) -> float:
@@ -183,8 +205,8 @@ def metrics(real: Sequence[Audio], generated: Sequence[Audio]) -> dict[str, floa
 def judged(judge: Tagger, real: Sequence[Example], generated: Sequence[Example]) -> dict[str, float]:
     """What the judge finds of generated sounds against real ones, at least three of each.
 
-    `ci95`: half the width of the 95 % interval. `class_accuracy` only where the labels are among the judge's classes.
-    Raises InputError for a judge that is no classifier.
+    `ci95`: half the width of the 95 % interval. The judge's `agreement` with what was asked for is among them where its
+    classes are what was asked for. Raises InputError for a judge that is no classifier.
     """
     if not isinstance(judge, Tagger):
         raise InputError("the judge is no classifier; train one by recipes/audio/classifier.yaml")
@@ -197,12 +219,7 @@ def judged(judge: Tagger, real: Sequence[Example], generated: Sequence[Example])
         "kad": kernel(rows[0], rows[1]),
         "kad_ci95": half_interval(kernel, rows[0], rows[1]),
     }
-    told = [
-        guess == example.label
-        for guess, example in zip(judge.guesses(embeddings[1]), generated, strict=True)
-        if example.label in judge.spec.classes
-    ]
-    return figures | ({"class_accuracy": float(np.mean(told))} if told else {})
+    return figures | judge.agreement(embeddings[1], generated)
 
 
 def memorisation(training: Sequence[Audio], sounds: Sequence[Audio]) -> dict[str, float]:

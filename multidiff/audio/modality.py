@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ from multidiff.audio.codec import CodecSpec, MelCodec, MelModule
 from multidiff.audio.completion import Extend, Fill
 from multidiff.audio.data import AudioData
 from multidiff.audio.media import SILENCE, Audio, usable
+from multidiff.audio.multilabel import MultiLabelTagger
 from multidiff.audio.network import LatentTransformer, LatentUNet, NetworkSpec, TransformerSpec, UNetSpec, network
 from multidiff.audio.objectives import AutoencoderObjective, TaggerObjective
 from multidiff.audio.options import AudioOptions, lasting, reconciled
@@ -54,7 +56,9 @@ class AudioModality:
         return row | {"label": codec.label(example)} if isinstance(codec, Tagger) else row
 
     def codec(self, spec: CodecSpec) -> MelCodec | Tagger:
-        return Tagger(spec) if spec.classes else MelCodec(spec)
+        if not spec.classes:
+            return MelCodec(spec)
+        return MultiLabelTagger(spec) if spec.multi_label else Tagger(spec)
 
     def network(self, spec: TransformerSpec | UNetSpec, codec: MelCodec) -> LatentTransformer | LatentUNet:
         bands = codec.spec.mel.n_mels // BAND if codec.spec.autoencoder == "2d" else 1
@@ -138,12 +142,39 @@ class AudioModality:
     def memorisation(self, training: Sequence[Audio], media: Sequence[Audio]) -> dict[str, float]:
         from multidiff.audio.metrics import memorisation
 
+    def faults(self, examples: Sequence[Example], seed: int) -> Mapping[str, Sequence[Example]]:
+        from multidiff.audio.faults import faults
+
+        return faults(examples, seed)
+
+    def prompt_accuracy(self, made: Sequence[Example]) -> dict[str, float]:
+        from multidiff.audio.tempo import prompt_accuracy
+
+        return prompt_accuracy(made)
+
+    def loop_metrics(self, media: Sequence[Audio]) -> dict[str, float]:
+        from multidiff.audio.metrics import loop_metrics
+
+        return loop_metrics(media)
+
+    def there_and_back(self, codec: MelCodec | Tagger, audio: Audio) -> Mapping[str, tuple[Audio, float]]:
+        from multidiff.audio.reconstruction import there_and_back
+
+        return there_and_back(codec, audio)
+
+    def losses(
+        self, codec: MelCodec, real: Sequence[Audio], made: Sequence[Audio], seconds: float
+    ) -> dict[str, float]:
+        from multidiff.audio.reconstruction import losses
+
+        return losses(codec, real, made, seconds)
+
         return memorisation(training, media)
 
-    def trials(self, whole: Audio, task: str, seed: int) -> Sequence[Trial]:
+    def trials(self, whole: Audio, task: str, seed: int, options: Mapping[str, Any]) -> Sequence[Trial]:
         from multidiff.audio.trials import trials
 
-        return trials(whole, task, seed)
+        return trials(whole, task, seed, options)
 
     def completion_metrics(
         self, trials: Sequence[Trial], completions: Sequence[Sequence[Audio]], training: Sequence[Audio]

@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator, Mapping
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from multidiff.audio.batch import crop, sides, uniform
@@ -20,9 +19,8 @@ VAE_FRAMES = 192
 QUIETEST = 0.1
 """Crops are turned down by a random factor between 1 and this: given recordings come at every level."""
 
-SHORTEST, MASKED, MIXED = 0.1, 0.15, 0.4
-"""Of the tagger's training: the shortest crop as a share of the clip, the largest share of frames and of bins that a
-mask hides, and the largest share of a second sound."""
+MASKED, MIXED = 0.15, 0.4
+"""Of the tagger's training: the largest share of frames and of bins that a mask hides, and that of a second sound."""
 
 
 class AutoencoderObjective:
@@ -73,7 +71,7 @@ def divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
 
 
 class TaggerObjective:
-    """Cross-entropy of the labels of crops of one random length, changed as follows.
+    """The tagger's distance from the labels of crops of one random length, changed as follows.
 
     Turned down; one band of frames and one of bins hidden (SpecAugment: Park et al. 2019, 1904.08779, section 2); a
     share of another sound mixed in, with its label (mixup: Zhang et al. 2018, 1710.09412, equation 1).
@@ -87,7 +85,8 @@ class TaggerObjective:
         rows = sides(rows)
         log_mel, label, floor = rows["mel"].float(), rows["label"], math.log(self.tagger.log_mel.floor)
         count, _, frames = log_mel.shape
-        size = round(frames * (SHORTEST + (1 - SHORTEST) * float(uniform(1, generator))))
+        shortest = self.tagger.shortest_crop
+        size = round(frames * (shortest + (1 - shortest) * float(uniform(1, generator))))
         sounding = rows["samples"].cpu() // self.tagger.spec.mel.hop
         start = (uniform(count, generator) * ((sounding - size).clamp(min=0) + 1)).long()
         gain = math.log(QUIETEST) * uniform(count, generator)[:, None, None].to(log_mel)
@@ -96,16 +95,15 @@ class TaggerObjective:
         mixed = torch.lerp(sound, sound.roll(1, 0), share[:, None, None])
         hidden = band(count, size, generator)[:, None] | band(count, log_mel.shape[1], generator)[:, :, None]
         logits = self.tagger(mixed.masked_fill(hidden.to(mixed.device), MEL_MEAN))
-        own, other = (F.cross_entropy(logits, each, reduction="none") for each in (label, label.roll(1)))
+        own, other = (self.tagger.distance(logits, each) for each in (label, label.roll(1, 0)))
         yield "tagger", torch.lerp(own, other, share).mean()
 
     @torch.no_grad()
     def validate(self, rows: dict[str, Tensor], generator: torch.Generator) -> dict[str, float]:
-        """The loss on whole clips, and the share of them told right."""
+        """The loss on whole clips, and how many are told right."""
         rows = sides(rows)
         logits, label = self.tagger(rows["mel"].float()), rows["label"]
-        accuracy = (logits.argmax(dim=1) == label).float().mean()
-        return {"loss": float(F.cross_entropy(logits, label)), "accuracy": float(accuracy)}
+        return {"loss": float(self.tagger.distance(logits, label).mean()), **self.tagger.scores(logits, label)}
 
 
 def band(count: int, size: int, generator: torch.Generator) -> Tensor:

@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from multidiff.audio.codec import CodecSpec, MelModule
@@ -25,6 +26,9 @@ BLOCKS = 4
 
 class Tagger(MelModule):
     """The codec of a recipe with `codec.classes`: it encodes sounds into embeddings (N, width), and decodes nothing."""
+
+    shortest_crop = 0.1
+    """The shortest that it is trained on, as a share of the clip."""
 
     def __init__(self, spec: CodecSpec) -> None:
         super().__init__(spec)
@@ -72,3 +76,18 @@ class Tagger(MelModule):
             known = ", ".join(self.spec.classes)
             raise MediaError(f"{example.source}: label '{example.label}' is none of codec.classes ({known}); add it")
         return torch.tensor(self.spec.classes.index(example.label))
+
+    def distance(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """What training minimises, (B,), of logits (B, K) and the labels of B examples: the cross-entropy."""
+        return F.cross_entropy(logits, labels, reduction="none")
+
+    def scores(self, logits: Tensor, labels: Tensor) -> dict[str, float]:
+        """The share of sounds told right."""
+        return {"accuracy": float((logits.argmax(dim=1) == labels).float().mean())}
+
+    def agreement(self, embeddings: Tensor, examples: Sequence[Example]) -> dict[str, float]:
+        """`class_accuracy`: the share of examples that it tells right by embeddings (N, width), of those whose label is
+        one of its classes; nothing where there are none."""
+        pairs = zip(self.guesses(embeddings), (example.label for example in examples), strict=True)
+        told = [guess == label for guess, label in pairs if label in self.spec.classes]
+        return {"class_accuracy": sum(told) / len(told)} if told else {}

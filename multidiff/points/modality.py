@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from multidiff.errors import MediaError, Notice
+from multidiff.errors import InputError, MediaError, Notice
 from multidiff.modality import Batch, Example, Given, Objective, Spec, Trial
 from multidiff.points import data as datasets
 from multidiff.points.augment import PointTraining, training_batch
@@ -179,7 +179,9 @@ class Points:
 
         return memorisation(training, media)
 
-    def trials(self, whole: PointCloud, task: str, seed: int) -> Sequence[Trial]:
+    def trials(self, whole: PointCloud, task: str, seed: int, options: Mapping[str, Any]) -> Sequence[Trial]:
+        if options:
+            raise InputError(f"completions of {self.name} are measured under options of their own, not {dict(options)}")
         from multidiff.points.completion import trials
 
         return trials(whole, seed)

@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from multidiff.errors import MediaError, Notice
+from multidiff.errors import InputError, MediaError, Notice
 from multidiff.modality import Batch, Example, Given, Objective, Spec, Trial
 from multidiff.video import data as dataset
 from multidiff.video import tasks
@@ -133,7 +133,14 @@ class VideoModality:
 
         return metrics(real, generated)
 
-    def trials(self, whole: Video, task: str, seed: int) -> Sequence[Trial]:
+    def faults(self, examples: Sequence[Example], seed: int) -> Mapping[str, Sequence[Example]]:
+        from multidiff.video.faults import faults
+
+        return faults(examples, seed)
+
+    def trials(self, whole: Video, task: str, seed: int, options: Mapping[str, Any]) -> Sequence[Trial]:
+        if options:
+            raise InputError(f"completions of {self.name} are measured under options of their own, not {dict(options)}")
         from multidiff.video.trials import trials
 
         return trials(whole, task)

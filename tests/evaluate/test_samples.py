@@ -3,21 +3,19 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from multidiff import weights
 from multidiff.errors import InputError, ModelError
-from multidiff.evaluate import evaluate, evaluate_completion
-from multidiff.modality import Looping
-from multidiff.points.media import PointCloud
+from multidiff.evaluate import evaluate
+from tests.evaluate.sets import SUFFIX, shapes, sounds
 from tests.tiny import RECIPES, given, tiny_model
 
 
 @pytest.mark.parametrize("medium", RECIPES)
 def test_a_model_is_measured_against_held_out_files(medium: str, tiny_codec: Path, tmp_path: Path) -> None:
     model = tiny_model(medium, tiny_codec)
-    suffix = {"audio": "wav", "video": "mkv", "points": "ply"}[medium]
+    suffix = SUFFIX[medium]
     data = tmp_path / "data"
     data.mkdir()
     for i in range(8):
@@ -44,42 +42,7 @@ def test_a_model_is_measured_against_held_out_files(medium: str, tiny_codec: Pat
         "points": "<img",
     }
     assert player[medium] in page
-
-
-def shapes(folder: Path, count: int = 8) -> tuple[str, ...]:
-    """A data set of clouds, half of them held out."""
-    folder.mkdir()
-    for i in range(count):
-        PointCloud(np.random.default_rng(i).standard_normal((160, 3))).save(folder / f"{i}.ply")
-    rows = [f"{i}.ply,a <i>chair</i>,{'val' if i % 2 else 'train'}" for i in range(count)]
-    (folder / "metadata.csv").write_text("\n".join(["file_name,text,split", *rows]))
-    return (str(folder),)
-
-
-def test_completions_are_measured_beside_floor_and_baselines(tiny_codec: Path, tmp_path: Path) -> None:
-    model = tiny_model("points", tiny_codec)
-    told: list[tuple[int, int]] = []
-    report = evaluate_completion(
-        model,
-        "complete",
-        shapes(tmp_path / "data"),
-        tmp_path / "out",
-        hypotheses=2,
-        progress=lambda *step: told.append(step),
-        steps=2,
-    )
-    assert told == [(i, 4) for i in range(1, 5)]
-    assert (report.count, report.hypotheses, report.captions, report.steps) == (4, 2, False, 2)
-    assert set(report.figures) == {"view", "crop"}
-    for rows in report.figures.values():
-        assert next(iter(rows)) == "completed"
-        assert "part + retrieved shape" in rows
-        assert rows["completed"]["cd_l1_best"] < rows["completed"]["cd_l1"]
-        assert rows["completed"]["tmd"] > 0
-    assert "| part alone |" in report.table()
-    assert json.loads((tmp_path / "out" / "report.json").read_text())["figures"] == report.figures
-    assert "crop: a &lt;i&gt;chair&lt;/i&gt;" in (tmp_path / "out" / "index.html").read_text()
-    assert (tmp_path / "out" / "view_03_truth.png").stat().st_size > 1000
+    assert "<th scope=col>real against real</th>" in page
 
 
 def test_samples_are_compared_with_the_training_set_where_there_is_one(tiny_codec: Path, tmp_path: Path) -> None:
@@ -87,16 +50,6 @@ def test_samples_are_compared_with_the_training_set_where_there_is_one(tiny_code
     assert report.generated["duplicates"] == 0
     assert report.floor["duplicates"] == 1  # all are samplings of one and the same Gaussian
     assert 0 < report.floor["nearest_training_cd"] < report.generated["nearest_training_cd"]
-
-
-def sounds(folder: Path) -> tuple[str, ...]:
-    """A data set of sounds, all held out."""
-    folder.mkdir()
-    for i in range(8):
-        given("audio", seed=i).save(folder / f"{i}.wav")
-    rows = [f"{i}.wav,a dog barking,dog_bark,val" for i in range(8)]
-    (folder / "metadata.csv").write_text("\n".join(["file_name,text,label,split", *rows]))
-    return (str(folder),)
 
 
 def test_a_judge_says_how_many_samples_are_what_was_asked_for(tiny_codec: Path, tmp_path: Path) -> None:
@@ -131,19 +84,6 @@ def test_a_judge_that_cannot_judge_is_refused_before_anything_is_made(tiny_codec
         evaluate(tiny_model("points", tiny_codec), shapes(tmp_path / "shapes"), tmp_path / "out", judge="x", steps=1)
 
 
-def test_completions_that_cannot_be_measured_are_refused(
-    tiny_codec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with pytest.raises(InputError, match="'complete'"):
-        evaluate_completion(tiny_model("points", tiny_codec), "complet", ("synth",), tmp_path / "out")
-    model = tiny_model("video", tiny_codec, "data.count=80")
-    with pytest.raises(InputError, match="at least 11 x 11 pixels, not 8 x 8"):
-        evaluate_completion(model, "predict", ("synth",), tmp_path / "out")
-    monkeypatch.setattr("multidiff.evaluate.Completing", Looping)  # which no modality is
-    with pytest.raises(InputError, match="completions of video are not measured"):
-        evaluate_completion(model, "predict", ("synth",), tmp_path / "out")
-
-
 def test_too_few_files_are_an_error(tiny_codec: Path, tmp_path: Path) -> None:
     model = tiny_model("points", tiny_codec)
     for i in range(3):
@@ -162,7 +102,7 @@ def test_all_of_a_users_own_folder_is_measured_whatever_the_model_was_trained_on
     tiny_codec: Path, tmp_path: Path, medium: str, chosen: str
 ) -> None:
     model = tiny_model(medium, tiny_codec, "data.root=elsewhere", chosen)
-    suffix = {"audio": "wav", "video": "mkv", "points": "ply"}[medium]
+    suffix = SUFFIX[medium]
     for i in range(8):
         given(medium, seed=i).save(tmp_path / f"{i}.{suffix}")
     report = evaluate(model, (str(tmp_path),), tmp_path / "out", steps=1)
@@ -174,3 +114,25 @@ def test_all_of_a_users_own_folder_is_measured_whatever_the_model_was_trained_on
 def test_a_codec_alone_cannot_be_evaluated(tiny_codec: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no denoiser to sample from"):
         evaluate(weights.load(tiny_codec, "cpu"), ("synth",), tmp_path / "out")
+
+
+def test_faults_stand_beside_the_floor_and_what_prompts_state_is_looked_for(tiny_codec: Path, tmp_path: Path) -> None:
+    model, data = tiny_model("audio", tiny_codec), sounds(tmp_path / "data", ("dog_bark", "rain"))
+    report = evaluate(model, data, tmp_path / "out", steps=1)
+    assert set(report.faults) == {"noise at 20 dB", "white noise", "silence", "dog bark only"}
+    for found in report.faults.values():
+        assert {"mel_frechet", "kad", "class_accuracy"} <= found.keys()
+    assert report.faults["silence"]["silence_rate"] == 1
+    assert report.faults["silence"]["bpm_accuracy"] == 0
+    assert {"bpm_accuracy", "mel_frechet"} <= report.generated.keys() & report.floor.keys()
+    assert "| metric | generated | real against real | noise at 20 dB | white noise | silence | dog bark only |" in (
+        report.table()
+    )
+    silent = evaluate(model, data, tmp_path / "out", captions=False, steps=1)
+    assert "bpm_accuracy" not in silent.generated  # nothing was asked for
+
+
+def test_loops_are_measured_where_they_meet(tiny_codec: Path, tmp_path: Path) -> None:
+    data = sounds(tmp_path / "data")
+    report = evaluate(tiny_model("audio", tiny_codec), data, tmp_path / "out", steps=1, loop=True)
+    assert {"loop_seam", "loop_elsewhere", "loop_rank"} <= report.generated.keys() & report.floor.keys()
