@@ -171,8 +171,11 @@ class Trial:
 class Completing(Protocol):
     """A medium that can say how good its completions are."""
 
-    def trials(self, whole: Any, task: str, seed: int) -> Sequence[Trial]:
-        """Parts of one item, one of each kind."""
+    def trials(self, whole: Any, task: str, seed: int, options: Mapping[str, Any]) -> Sequence[Trial]:
+        """Parts of one item, one of each kind; `options` of the task that were asked for are those of every trial.
+
+        Raises InputError for options with which the medium cannot measure.
+        """
         ...
 
     def completion_metrics(
@@ -190,9 +193,6 @@ class Thorough(Protocol):
     def thorough(self, real: Sequence[Any], generated: Sequence[Any]) -> dict[str, float]: ...
 
 
-@runtime_checkable
-class Remembering(Protocol):
-    """A medium that can tell copies of its training items."""
 @runtime_checkable
 class Faulty(Protocol):
     """A medium that knows faults, so that one sees whether its metrics do."""
@@ -232,6 +232,9 @@ class Lossy(Protocol):
         ...
 
 
+@runtime_checkable
+class Remembering(Protocol):
+    """A medium that can tell copies of its training items."""
 
     def memorisation(self, training: Sequence[Any], media: Sequence[Any]) -> dict[str, float]: ...
 
