@@ -259,13 +259,25 @@ class Judged(Protocol):
         ...
 
 
-@runtime_checkable
-class Scripted(Protocol):
-    """A medium that has parts of use by themselves, as programs that need no multidiff."""
+@dataclass(frozen=True)
+class Part:
+    """A part of a model that is of use by itself: a module that makes one real tensor of another.
 
-    def scripts(self, codec: Any) -> Mapping[str, torch.jit.ScriptModule]:
-        """TorchScript by name, on the CPU."""
-        ...
+    `example`: what it takes; `axes`: those of its axes that may have any size, by their names.
+    """
+
+    module: nn.Module
+    example: Tensor
+    axes: Mapping[int, str]
+    takes: str
+    makes: str
+
+
+@runtime_checkable
+class Exporting(Protocol):
+    """A medium that has parts of use by themselves, for programs without multidiff."""
+
+    def parts(self, codec: Any) -> Mapping[str, Part]: ...
 
 
 class Modality(Protocol):

@@ -23,9 +23,9 @@ from multidiff.audio.objectives import AutoencoderObjective, TaggerObjective
 from multidiff.audio.options import AudioOptions, lasting, reconciled
 from multidiff.audio.restoration import Degraded, Denoise, SuperResolution
 from multidiff.audio.tagger import Tagger
-from multidiff.audio.vocoder import script
+from multidiff.audio.vocoder import MEL_MEAN, RealVocos
 from multidiff.audio.vocoder_objective import VocoderObjective
-from multidiff.modality import Batch, Example, Given, Objective, Spec, Trial
+from multidiff.modality import Batch, Example, Given, Objective, Part, Spec, Trial
 
 Task = Fill | Extend | Denoise | SuperResolution
 
@@ -74,8 +74,11 @@ class AudioModality:
             return {"tagger": TaggerObjective(codec)}
         return {"vae": AutoencoderObjective(codec), "vocoder": VocoderObjective(codec)}
 
-    def scripts(self, codec: MelCodec | Tagger) -> Mapping[str, torch.jit.ScriptModule]:
-        return {"vocoder": script(codec.vocoder)} if isinstance(codec, MelCodec) else {}
+    def parts(self, codec: MelCodec | Tagger) -> Mapping[str, Part]:
+        if not isinstance(codec, MelCodec):
+            return {}
+        log_mel = torch.full((2, codec.spec.mel.n_mels, 64), MEL_MEAN)
+        return {"vocoder": Part(RealVocos(codec.vocoder), log_mel, {0: "batch", 2: "frames"}, "log_mel", "wave")}
 
     def reconciled(
         self, prompt: str, options: AudioOptions, task: Spec | None, asked: Collection[str]

@@ -11,6 +11,7 @@ Griffin-Lim (Perraudin, Balazs and Sondergaard 2013) needs no training and start
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from multidiff.audio.features import LogMel
@@ -52,23 +53,43 @@ class Vocos(nn.Module):
         nn.init.normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)
 
-    def spectrum(self, log_mel: Tensor) -> Tensor:
-        """The complex STFT (B, bins, F)."""
+    def polar(self, log_mel: Tensor) -> tuple[Tensor, Tensor]:
+        """Amplitudes and phases of the STFT, (B, bins, F) each."""
         h = self.blocks(self.embed((log_mel - MEL_MEAN) / MEL_STD))
         amplitude, phase = self.head(self.norm(h.transpose(1, 2))).transpose(1, 2).float().chunk(2, dim=1)
-        amplitude = (self.prior(log_mel).log() + amplitude).clamp(max=MAX_LOG_AMPLITUDE).exp()
-        return torch.polar(amplitude, phase)
+        return (self.prior(log_mel).log() + amplitude).clamp(max=MAX_LOG_AMPLITUDE).exp(), phase
 
     def forward(self, log_mel: Tensor) -> Tensor:
-        return self.features.istft(self.spectrum(log_mel))
+        return self.features.istft(torch.polar(*self.polar(log_mel)))
 
 
-def script(vocoder: Vocos) -> torch.jit.ScriptModule:
-    """The vocoder as TorchScript, which gives the same waveforms without this code, for any B and F."""
-    log_mel = torch.full((1, vocoder.features.n_mels, 64), MEL_MEAN)
-    with torch.no_grad():
-        traced: torch.jit.ScriptModule = torch.jit.trace(vocoder.cpu().eval(), log_mel, check_trace=False)
-    return traced
+class RealVocos(nn.Module):
+    """The same vocoder without complex numbers, which not every program that runs networks has (ONNX).
+
+    The inverse STFT is one transposed convolution: its kernels are the windowed cosine and sine of each bin, its stride
+    is the hop. The sum is divided by that of the squared windows, as `torch.istft` does.
+    """
+
+    basis: Tensor
+    power: Tensor
+
+    def __init__(self, vocoder: Vocos) -> None:
+        super().__init__()
+        features = vocoder.features
+        self.vocoder, self.hop, self.edge = vocoder, features.hop, features.n_fft // 2
+        window = features.window.double()
+        units = torch.eye(features.n_fft // 2 + 1, dtype=torch.complex128, device=window.device)
+        basis = torch.fft.irfft(torch.cat([units, 1j * units])) * window
+        self.register_buffer("basis", basis[:, None].float(), persistent=False)
+        self.register_buffer("power", window.square()[None, None].float(), persistent=False)
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        amplitude, phase = self.vocoder.polar(log_mel)
+        parts = torch.cat([amplitude * phase.cos(), amplitude * phase.sin()], dim=1)
+        wave = F.conv_transpose1d(parts, self.basis, stride=self.hop)
+        overlap = F.conv_transpose1d(torch.ones_like(log_mel[:1, :1]), self.power, stride=self.hop)
+        whole = slice(self.edge, self.edge + log_mel.shape[-1] * self.hop)
+        return (wave[..., whole] / overlap[..., whole])[:, 0]
 
 
 class GriffinLim(nn.Module):

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
-from multidiff.audio.batch import crop, uniform
+from multidiff.audio.batch import crop, sides, uniform
 from multidiff.audio.codec import MelCodec
 from multidiff.audio.discriminator import Discriminators
 
@@ -70,7 +70,8 @@ class VocoderObjective:
 
     def losses(self, rows: dict[str, Tensor], generator: torch.Generator) -> Iterator[tuple[str, Tensor]]:
         """The discriminators' loss first, where there are any; the vocoder then faces what they have learned."""
-        wave, samples = channels(rows)
+        rows = sides(rows)
+        wave, samples = rows["wave"].float() / 32768, rows["samples"].cpu()
         size = self.codec.log_mel.samples(FRAMES)
         start = (uniform(len(samples), generator) * ((samples - size).clamp(min=0) + 1)).long()
         gain = QUIETEST ** uniform(len(samples), generator)
@@ -86,7 +87,7 @@ class VocoderObjective:
     @torch.no_grad()
     def validate(self, rows: dict[str, Tensor], generator: torch.Generator) -> dict[str, float]:
         """Both distances on whole clips, and their sum as `loss`, with discriminators and without."""
-        _, spectral, mel = self._distances(channels(rows)[0])
+        _, spectral, mel = self._distances(sides(rows)["wave"].float() / 32768)
         return {"loss": float(spectral + mel), "spectral": float(spectral), "mel_l1": float(mel)}
 
     def _distances(self, wave: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -96,10 +97,3 @@ class VocoderObjective:
             log_mel = self.codec.log_mel(wave)
             generated = self.codec.vocoder(log_mel)[:, : wave.shape[-1]]
             return generated, self.spectral(generated, wave), (self.codec.log_mel(generated) - log_mel).abs().mean()
-
-
-def channels(rows: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """Each channel of prepared rows, `wave` (B, n) or (B, S, n) int16, as an item: float (N, n), and samples (N,)."""
-    wave = rows["wave"].float() / 32768
-    flat = wave.reshape(-1, wave.shape[-1])
-    return flat, rows["samples"].cpu().repeat_interleave(len(flat) // len(wave))

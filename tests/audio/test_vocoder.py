@@ -5,7 +5,7 @@ import torch
 from multidiff.audio import synth
 from multidiff.audio.codec import CodecSpec, MelCodec
 from multidiff.audio.features import LogMel
-from multidiff.audio.vocoder import AmplitudePrior, GriffinLim, Vocos, script
+from multidiff.audio.vocoder import AmplitudePrior, GriffinLim, RealVocos, Vocos
 from multidiff.audio.vocoder_objective import SpectralLoss, VocoderObjective
 
 
@@ -55,7 +55,7 @@ def test_a_few_steps_lower_the_loss(waves):
     torch.manual_seed(0)
     codec = MelCodec(CodecSpec(vocoder_width=48, vocoder_depth=2))
     objective, generator = VocoderObjective(codec), torch.Generator().manual_seed(0)
-    rows = {"wave": (waves * 32767).short(), "samples": torch.full((4,), 22016)}
+    rows = {"wave": (waves[:, None] * 32767).short(), "samples": torch.full((4,), 22016)}
     before = objective.validate(rows, generator)["loss"]
     optimizer = torch.optim.Adam(codec.vocoder.parameters(), lr=2e-3)
     for _ in range(25):
@@ -72,11 +72,10 @@ def test_the_spectral_loss_is_zero_for_equal_sounds_and_finite_for_silence(waves
     assert torch.isfinite(loss(waves, torch.zeros_like(waves)))
 
 
-def test_the_vocoder_as_torchscript_gives_the_same_waveforms_at_any_size(features, waves, tmp_path):
+def test_the_vocoder_without_complex_numbers_gives_the_same_waveforms(features, waves):
     torch.manual_seed(0)
     vocoder = Vocos(features, 32, 2)
-    script(vocoder).save(tmp_path / "vocoder.pt")
-    loaded = torch.jit.load(tmp_path / "vocoder.pt")
-    for log_mel in (features(waves), features(waves[:1, :3000])):
+    real = RealVocos(vocoder)
+    for log_mel in (features(waves), features(waves[:1, :200])):
         with torch.no_grad():
-            torch.testing.assert_close(loaded(log_mel), vocoder(log_mel), rtol=0, atol=1e-6)
+            torch.testing.assert_close(real(log_mel), vocoder(log_mel), rtol=0, atol=1e-5)

@@ -157,12 +157,3 @@ def test_a_reader_that_closes_the_pipe_early_ends_the_command_quietly() -> None:
     command = f"{sys.executable} -m multidiff inspect vocoder | true"
     done = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
     assert done.stderr == ""
-
-
-def test_parts_of_a_model_are_exported(run: Run) -> None:
-    made = run("export", "sfx", "-o", "parts")
-    assert (made.code, made.out) == (0, "parts/sfx-vocoder.pt\n")
-    assert Path("parts/sfx-vocoder.pt").stat().st_size > 1000
-    refused = run("export", "shapes")
-    assert refused.code == 2
-    assert "has no part that is of use by itself" in refused.err
