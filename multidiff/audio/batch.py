@@ -1,7 +1,7 @@
 """Sounds -> prepared rows -> training batches.
 
 A row is one clip of fixed size: `wave` (S, n) int16, `mel` (S, M, F) float16, `samples` () int64 that are sound (the
-rest is padding), of S channels of sound. Everything after that needs tensors and a generator only.
+rest is padding), of S channels of sound, and `bpm` () float32, the tempo that the caption states, or 0. Everything after that needs tensors and a generator only.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from multidiff.audio.beat import beat
 from multidiff.audio.codec import PEAK, MelCodec, MelModule
 from multidiff.audio.data import AudioData
 from multidiff.audio.degrade import spoiled
+from multidiff.audio.tempo import stated
 from multidiff.modality import Batch, Example
 
 SHORTEST_CROP = 0.5
@@ -41,14 +43,16 @@ def prepare(example: Example, data: AudioData, codec: MelModule) -> dict[str, Te
         "wave": (padded.clamp(-1, 1) * 32767).round().to(torch.int16),
         "mel": log_mel.cpu().half(),
         "samples": torch.tensor(wave.shape[1]),
+        "bpm": torch.tensor(stated(example.text) or 0.0),
     }
 
 
 def batch(rows: dict[str, Tensor], codec: MelCodec, generator: torch.Generator) -> Batch:
     """Crops of one random length, at random places of the sounds, encoded; a task for each.
 
-    x0 (B, C, T); condition: `mask` (B, 1, T), `known` (B, C, T), `degraded` (B, C, T), `seconds` (B, 2), which are
-    where the crop begins in its sound, and where the sound ends as far as the crop shows it. Weight 0 on padding.
+    x0 (B, C, T); condition: `mask` (B, 1, T), `known` (B, C, T), `degraded` (B, C, T), `beat` (B, PHASES, T), which
+    has its first beat where the sound begins, and `seconds` (B, 2), which are where the crop begins in its sound, and
+    where the sound ends as far as the crop shows it. Weight 0 on padding.
     """
     log_mel, samples = rows["mel"].float(), rows["samples"]
     compression, hop = codec.spec.compression, codec.spec.mel.hop
@@ -75,7 +79,13 @@ def batch(rows: dict[str, Tensor], codec: MelCodec, generator: torch.Generator) 
     mask = known_frames(sounding, length, generator)[:, None].to(x0)
     mask = mask * ~restoring[:, None, None].to(mask.device)
     seconds = torch.stack([start, start + active], dim=1) * (hop / codec.rate)
-    condition = {"mask": mask, "known": x0 * mask, "degraded": degraded, "seconds": seconds.to(x0)}
+    condition = {
+        "mask": mask,
+        "known": x0 * mask,
+        "degraded": degraded,
+        "beat": beat(codec, rows["bpm"].cpu(), seconds[:, 0], length).to(x0),
+        "seconds": seconds.to(x0),
+    }
     return Batch(x0, condition, weight)
 
 

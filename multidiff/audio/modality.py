@@ -13,6 +13,7 @@ from torch import Tensor
 from multidiff.audio import batch as rows_to_batch
 from multidiff.audio import completion, data, restoration
 from multidiff.audio.autoencoder import BAND
+from multidiff.audio.beat import beat
 from multidiff.audio.codec import CodecSpec, MelCodec, MelModule
 from multidiff.audio.completion import Extend, Fill
 from multidiff.audio.data import AudioData
@@ -85,11 +86,19 @@ class AudioModality:
     ) -> tuple[str, AudioOptions, Spec | None]:
         return reconciled(prompt, options, task, asked)
 
-    def event_shape(self, codec: MelModule, options: AudioOptions) -> tuple[int, ...]:
+    def event_shape(self, codec: MelCodec, options: AudioOptions) -> tuple[int, ...]:
         return codec.channels, codec.length(codec.samples(options.seconds))
 
-    def extra_condition(self, codec: MelModule, options: AudioOptions, count: int) -> dict[str, Tensor]:
-        return {"seconds": torch.tensor([[0.0, options.seconds]]).expand(count, 2)}
+    def extra_condition(self, codec: MelCodec, options: AudioOptions, count: int) -> dict[str, Tensor]:
+        return self._told(codec, options, count, 0.0)
+
+    def _told(self, codec: MelCodec, options: AudioOptions, count: int, before: float) -> dict[str, Tensor]:
+        """The duration, and the beat where there is one, the first `before` seconds after the beginning."""
+        told = {"seconds": torch.tensor([[0.0, options.seconds]]).expand(count, 2)}
+        if options.bpm:
+            bpm, start = torch.tensor([options.bpm]), torch.tensor([-before])
+            told["beat"] = beat(codec, bpm, start, self.event_shape(codec, options)[1]).expand(count, -1, -1)
+        return told
 
     def clamp(self, x0: Tensor) -> Tensor:
         return x0
@@ -103,7 +112,7 @@ class AudioModality:
         place = completion.gap(audio, task_options)
         options = lasting(place.length / audio.rate, options)
         return replace(
-            completion.given(audio, place, codec), condition=self.extra_condition(codec, options, 1)
+            completion.given(audio, place, codec), condition=self._told(codec, options, 1, place.offset / audio.rate)
         ), options
 
     def merge(self, generated: Audio, audio: Audio, given: Given) -> Audio:
@@ -142,9 +151,6 @@ class AudioModality:
     def log_probabilities(self, judge: Tagger, audio: Audio) -> Tensor:
         return judge.log_probabilities(judge.encode([audio]))[0]
 
-    def memorisation(self, training: Sequence[Audio], media: Sequence[Audio]) -> dict[str, float]:
-        from multidiff.audio.metrics import memorisation
-
     def faults(self, examples: Sequence[Example], seed: int) -> Mapping[str, Sequence[Example]]:
         from multidiff.audio.faults import faults
 
@@ -171,6 +177,9 @@ class AudioModality:
         from multidiff.audio.reconstruction import losses
 
         return losses(codec, real, made, seconds)
+
+    def memorisation(self, training: Sequence[Audio], media: Sequence[Audio]) -> dict[str, float]:
+        from multidiff.audio.metrics import memorisation
 
         return memorisation(training, media)
 

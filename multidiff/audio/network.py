@@ -7,7 +7,8 @@ U-Net (AudioLDM, Liu et al. 2023, 2301.12503, section 3.2) convolves over the ba
 Both are conditioned on log-SNR, on the prompt's tokens (cross-attention, and their mean beside the noise level), on the
 excerpt's place in its source (`seconds`: start and total, as in Evans et al. 2024, "Fast Timing-Conditioned Latent
 Audio Diffusion", section 2.2), on which frames are known (a channel concatenated to the latent) and on the latent of a
-degraded version of the whole, noisy or muffled, where one is to be restored (concatenated too; zeros where none is).
+degraded version of the whole, noisy or muffled, where one is to be restored (concatenated too; zeros where none is),
+and on the phase of the beat, where there is one (`beat.py`; concatenated as well).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from multidiff.audio.beat import PHASES
 from multidiff.modality import Condition, Spec
 from multidiff.nn.embedding import LogSNREmbedding, masked_mean, sinusoidal
 from multidiff.nn.transformer import Transformer
@@ -88,7 +90,7 @@ class LatentTransformer(nn.Module):
     """x (B, C, T), log_snr (B,), condition -> (B, C, T); with spec.learned_variance two, v the second.
 
     condition: `tokens` (B, L, 384) and `tokens_mask` (B, L) bool, the prompt; `mask` (B, 1, T), 1 where a frame of x is
-    known; `degraded` (B, C, T); `seconds` (B, 2). Each may be absent.
+    known; `degraded` (B, C, T); `beat` (B, PHASES, T); `seconds` (B, 2). Each may be absent.
     """
 
     def __init__(self, spec: TransformerSpec, channels: int) -> None:
@@ -98,8 +100,9 @@ class LatentTransformer(nn.Module):
         self.seconds = SecondsEmbedding(2, spec.condition_dim)
         self.prompt = nn.Linear(TOKEN_DIM, spec.condition_dim)
         outputs = 2 * channels if spec.learned_variance else channels
+        inputs = 2 * channels + 1 + PHASES
         self.transformer = Transformer(
-            2 * channels + 1, outputs, spec.dim, spec.depth, spec.heads, spec.condition_dim, TOKEN_DIM, spec.expansion
+            inputs, outputs, spec.dim, spec.depth, spec.heads, spec.condition_dim, TOKEN_DIM, spec.expansion
         )
 
     def forward(self, x: Tensor, log_snr: Tensor, condition: Condition) -> Tensor | tuple[Tensor, Tensor]:
@@ -135,7 +138,7 @@ class LatentUNet(nn.Module):
         self.width = spec.widths[0]
         depth = channels // bands
         self.unet = UNet(
-            2 * depth + 1 + bands,
+            2 * depth + 1 + PHASES + bands,
             2 * depth if spec.learned_variance else depth,
             widths=spec.widths,
             blocks=spec.blocks,
@@ -159,11 +162,12 @@ class LatentUNet(nn.Module):
         """What the U-Net takes: planes (B, ..., bands, T), the noise level, tokens and their mask, the seconds."""
         B, _, T = x.shape
         bands = len(self.places)
-        known, degraded = _told(x, condition)
+        known, degraded, beat = _told(x, condition)
         planes = [
             x.unflatten(1, (-1, bands)),
             degraded.unflatten(1, (-1, bands)),
             known[:, :, None].expand(B, 1, bands, T),
+            beat[:, :, None].expand(B, PHASES, bands, T),
             self.places.to(x).expand(B, bands, bands, T),
         ]
         seconds = self.seconds(condition["seconds"])[:, None] if "seconds" in condition else None
@@ -177,12 +181,17 @@ def network(spec: TransformerSpec | UNetSpec, channels: int, bands: int) -> Late
     return LatentTransformer(spec, channels)
 
 
-def _told(x: Tensor, condition: Condition) -> tuple[Tensor, Tensor]:
-    """Which frames of x (B, C, T) are known, (B, 1, T), and the degraded version (B, C, T); zeros where not told."""
+def _told(x: Tensor, condition: Condition) -> tuple[Tensor, Tensor, Tensor]:
+    """Which frames of x (B, C, T) are known, (B, 1, T), the degraded version (B, C, T) and the beat (B, PHASES, T).
+
+    Zeros where not told.
+    """
     # One channel: a latent frame is known as a whole or not at all.
     mask = condition["mask"][:, :1].to(x) if "mask" in condition else x.new_zeros(1, 1, 1)
     degraded = condition["degraded"].to(x) if "degraded" in condition else torch.zeros_like(x)
-    return mask.expand(x.shape[0], 1, x.shape[2]), degraded
+    beat = condition["beat"].to(x) if "beat" in condition else x.new_zeros(1, PHASES, 1)
+    B, _, T = x.shape
+    return mask.expand(B, 1, T), degraded, beat.expand(B, PHASES, T)
 
 
 def _predictions(out: Tensor, channels: int) -> Tensor | tuple[Tensor, Tensor]:

@@ -44,6 +44,7 @@ def test_rows_are_of_one_compact_size(rows, codec):
         "wave": (torch.int16, (1, 33075)),
         "mel": (torch.float16, (1, 64, codec.log_mel.frames(33075))),
         "samples": (torch.int64, ()),
+        "bpm": (torch.float32, ()),
     }
 
 

@@ -26,7 +26,7 @@ from multidiff.core.denoiser import Condition, Denoiser, Estimate
 from multidiff.core.samplers.step import Draw, Sampler, State
 from multidiff.core.schedule import NoiseSchedule
 
-LOCAL = ("known", "mask", "degraded", "share")
+LOCAL = ("known", "mask", "degraded", "beat", "share")
 """The keys of a condition that lie along the axes of the event."""
 
 GOLDEN = 0.6180339887498949
