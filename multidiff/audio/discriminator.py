@@ -127,7 +127,7 @@ class Discriminators(nn.Module):
 
 def hinge(scores: Tensor) -> Tensor:
     """Mean of max(0, 1 - scores): 0 where all that should be called real is, by 1 and more."""
-    return F.relu(1 - scores).mean()
+    return F.relu(1 - scores.float()).mean()
 
 
 def feature_matching(real: list[Tensor], generated: list[Tensor]) -> Tensor:
