@@ -35,6 +35,20 @@ def cost() -> None:
 
 
 @command.command()
+@click.option("--threads", type=click.IntRange(1), help="Of the CPU; as many as torch takes by itself.")
+def audio(threads: int | None) -> None:
+    """Each part of making a sound, and the whole, beside AudioLDM's of diffusers and transformers."""
+    import torch
+
+    from multidiff.bench import audio
+
+    if threads:
+        torch.set_num_threads(threads)
+    for line in audio.markdown(audio.rows()):
+        click.echo(line)
+
+
+@command.command()
 @click.argument("teacher")
 @click.argument("students", nargs=-1)
 @click.option("--data", "roots", multiple=True, required=True, help="Folder of real files; may be repeated.")
