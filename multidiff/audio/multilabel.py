@@ -24,8 +24,8 @@ SEPARATOR = "|"
 class MultiLabelTagger(Tagger):
     """The codec of a recipe with `codec.classes` and `codec.multi_label`."""
 
-    shortest_crop = 0.5
-    """An instrument that is listed may pause."""
+    shortest_crop, mixed = 0.5, 0.0
+    """An instrument that is listed may pause, and its sounds are mixed already."""
 
     shortest_crop = 0.5
     """An instrument that is listed may pause."""

@@ -11,7 +11,7 @@ import torch
 
 from multidiff.errors import InputError
 from multidiff.evaluate.held_out import held_out, opinion_of, split_of
-from multidiff.evaluate.page import SHOWN, Table, figure, text, transposed, write
+from multidiff.evaluate.page import Table, figure, spread, text, transposed, write
 from multidiff.files import folder
 from multidiff.modality import Example, Lossy
 from multidiff.model import Model
@@ -87,11 +87,11 @@ def evaluate_codec(
         left_out,
     )
     rows = []
-    for index, example in enumerate(real[:SHOWN]):
+    for index in spread(len(real)):
         figures = [
             figure(modality, made[way][index].media, target / f"{index:02d}_{way.replace(' ', '-')}", way)
             for way in ("real", *seconds)
         ]
-        rows.append((example.text, figures))
+        rows.append((real[index].text, figures))
     write(target, report, f"{model.name}: the codec", rows)
     return report

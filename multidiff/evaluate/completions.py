@@ -9,7 +9,7 @@ from typing import Any
 
 from multidiff.errors import InputError
 from multidiff.evaluate.held_out import held_out, prompt_of, split_of, training
-from multidiff.evaluate.page import SHOWN, Table, figure, text, write
+from multidiff.evaluate.page import Table, figure, spread, text, write
 from multidiff.files import folder
 from multidiff.modality import Completing, Example, Trial
 from multidiff.model import Model
@@ -105,7 +105,8 @@ def evaluate_completion(
     )
     sections = []
     for kind, rows in tried.items():
-        for index, (example, each, made) in enumerate(rows[:SHOWN]):
+        for index in spread(len(rows)):
+            example, each, made = rows[index]
             pair = [
                 figure(modality, made[0], target / f"{kind}_{index:02d}_completed", "completed", each.given),
                 figure(modality, each.whole, target / f"{kind}_{index:02d}_truth", "truth"),

@@ -90,6 +90,11 @@ def text(report: Reporting) -> str:
     return "\n\n".join([*(table.markdown() for table in report.tables()), *report.notes()])
 
 
+def spread(count: int) -> range:
+    """Which of so many items a page shows: at most SHOWN, from all over, as files often lie in order of their kind."""
+    return range(0, count, -(-count // SHOWN))
+
+
 def figure(modality: Modality, media: Any, path: Path, title: str, given: Any = None) -> str:
     """HTML of one item: its picture, and below it a player in the first format that browsers play."""
     shown = [modality.plot(media, path.with_suffix(".png"), title, given)]

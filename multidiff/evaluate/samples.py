@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from multidiff.evaluate.held_out import held_out, opinion_of, prompt_of, split_of, training
-from multidiff.evaluate.page import SHOWN, Table, figure, text, transposed, write
+from multidiff.evaluate.page import Table, figure, spread, text, transposed, write
 from multidiff.files import folder
 from multidiff.modality import Cyclic, Example, Faulty, Prompted, Remembering, Thorough
 from multidiff.model import Model
@@ -99,11 +99,11 @@ def evaluate(
     asked_of = split, len(shown), captions, asked.sampling.steps, seed
     report = Report(model.name, tuple(roots), *asked_of, *found, left_out)
     rows = []
-    for index, (example, made) in enumerate(zip(shown[:SHOWN], generated, strict=False)):
+    for index in spread(len(shown)):
         pair = [
-            figure(modality, example.media, target / f"{index:02d}_real", "real"),
-            figure(modality, made.media, target / f"{index:02d}_generated", "generated"),
+            figure(modality, shown[index].media, target / f"{index:02d}_real", "real"),
+            figure(modality, generated[index].media, target / f"{index:02d}_generated", "generated"),
         ]
-        rows.append((example.text, pair))
+        rows.append((shown[index].text, pair))
     write(target, report, f"{model.name}: real and generated", rows)
     return report

@@ -151,3 +151,15 @@ def test_the_seam_of_a_loop_is_where_its_end_meets_its_beginning() -> None:
     loop, broken = (Audio(np.sin(2 * np.pi * frequency * time), 22050) for frequency in (100, 100.5))
     assert abs(metrics.loop_energy(loop)) < 0.1
     assert metrics.loop_energy(broken) > 10
+
+
+def test_a_seam_that_cannot_be_told_ranks_in_the_middle_and_a_click_at_the_end() -> None:
+    noise = white(20)
+    found = metrics.loop_metrics(noise)
+    assert found["loop_rank"] == pytest.approx(0.5, abs=0.2)
+    assert found["loop_seam"] == pytest.approx(found["loop_elsewhere"], abs=0.4)
+    time = np.arange(22050) / 22050
+    broken = metrics.loop_metrics([Audio(np.sin(2 * np.pi * 100.5 * time), 22050)])
+    assert broken["loop_rank"] == 0
+    assert broken["loop_seam"] > 10 > broken["loop_elsewhere"]
+    assert metrics.loop_metrics([Audio(np.zeros(9000), 22050)])["loop_rank"] == 0.5
