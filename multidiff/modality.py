@@ -11,7 +11,7 @@ The path of a sample:  x --codec.decode--> media --merge--> media with the given
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self, runtime_checkable
@@ -145,6 +145,11 @@ class Objective(Protocol):
     def validate(self, rows: dict[str, Tensor], generator: torch.Generator) -> dict[str, float]: ...
 
 
+OfCaptions = Callable[[Tensor], Objective]
+"""Makes an objective that compares media with their captions, from the mean token states (U, D) of all that the data
+have; a row's `caption` is the index of its own."""
+
+
 @runtime_checkable
 class Paced(Protocol):
     """An objective that changes as training goes on: the loop sets the share that is done before each step."""
@@ -259,6 +264,21 @@ class Judged(Protocol):
         ...
 
 
+@runtime_checkable
+class Scored(Protocol):
+    """A medium with a trained model, the scorer, that tells how alike media and prompts are."""
+
+    scorer: str
+    """The shipped model that ranks candidates."""
+
+    def similarity(self, scorer: Any, media: Sequence[Any], prompts: Tensor) -> Tensor:
+        """Cosines (N, K) of media and prompts, these as mean token states (K, D); `scorer` is the model's codec.
+
+        Raises InputError for a codec that is none.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Part:
     """A part of a model that is of use by itself: a module that makes one real tensor of another.
@@ -317,7 +337,7 @@ class Modality(Protocol):
         """Random crop, augmentation, encoding and corruption (`mask`, `known`) of prepared rows."""
         ...
 
-    def objectives(self, codec: Any, data: Any) -> Mapping[str, Objective]:
+    def objectives(self, codec: Any, data: Any) -> Mapping[str, Objective | OfCaptions]:
         """Objectives besides the denoiser's (VAE, vocoder), by the name a recipe uses in `train.objective`."""
         ...
 

@@ -52,10 +52,14 @@ class CodecSpec(Spec):
     weights: str | None = Field(None, description="model or run whose codec is loaded before training starts")
     classes: tuple[str, ...] = Field((), description="labels to tell apart: then it is a tagger, not this codec")
     multi_label: bool = Field(False, description="a sound may be of several of the classes, listed as a|b, or of none")
+    joint: int = Field(0, ge=0, description="width of the space of sounds and captions: then it is a scorer")
+    text_dim: int = Field(384, gt=0, description="of the text encoder's token states, for a scorer")
     stereo: bool = Field(False, description="two channels of sound instead of one")
     mel: MelSpec = MelSpec()
     autoencoder: Literal["1d", "2d"] = Field("1d", description="convolves over time, or over time and frequency")
-    channels: int = Field(16, gt=0, description="of a channel's latent; 2d: a multiple of its mel.n_mels/8 bands of frequency")
+    channels: int = Field(
+        16, gt=0, description="of a channel's latent; 2d: a multiple of its mel.n_mels/8 bands of frequency"
+    )
     compression: int = Field(4, gt=0, description="mel frames per latent frame, a power of 2")
     width: int = Field(128, gt=0, description="of the autoencoder's blocks")
     kl: float = Field(0.01, ge=0, description="weight of the divergence from N(0, 1) in the objective vae")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from multidiff.audio.autoencoder import BAND
 from multidiff.audio.beat import beat
 from multidiff.audio.codec import CodecSpec, MelCodec, MelModule
 from multidiff.audio.completion import Extend, Fill
+from multidiff.audio.contrastive import ScorerObjective
 from multidiff.audio.data import AudioData
 from multidiff.audio.media import SILENCE, Audio, usable
 from multidiff.audio.multilabel import MultiLabelTagger
@@ -23,10 +25,12 @@ from multidiff.audio.network import LatentTransformer, LatentUNet, NetworkSpec, 
 from multidiff.audio.objectives import AutoencoderObjective, TaggerObjective
 from multidiff.audio.options import AudioOptions, lasting, reconciled
 from multidiff.audio.restoration import Degraded, Denoise, SuperResolution
+from multidiff.audio.scorer import Scorer
 from multidiff.audio.tagger import Tagger
 from multidiff.audio.vocoder import MEL_MEAN, RealVocos
 from multidiff.audio.vocoder_objective import VocoderObjective
-from multidiff.modality import Batch, Example, Given, Objective, Part, Spec, Trial
+from multidiff.errors import InputError
+from multidiff.modality import Batch, Example, Given, Objective, OfCaptions, Part, Spec, Trial
 
 Task = Fill | Extend | Denoise | SuperResolution
 
@@ -47,7 +51,7 @@ class AudioModality:
         "super-resolution": SuperResolution,
     }
     time_axis = -1
-    judge = "classifier"
+    judge, scorer = "classifier", "scorer"
 
     def examples(self, data_spec: AudioData, split: str) -> Iterator[Example]:
         return data.examples(data_spec, split)
@@ -56,7 +60,9 @@ class AudioModality:
         row = rows_to_batch.prepare(example, data_spec, codec)
         return row | {"label": codec.label(example)} if isinstance(codec, Tagger) else row
 
-    def codec(self, spec: CodecSpec) -> MelCodec | Tagger:
+    def codec(self, spec: CodecSpec) -> MelCodec | Tagger | Scorer:
+        if spec.joint:
+            return Scorer(spec)
         if not spec.classes:
             return MelCodec(spec)
         return MultiLabelTagger(spec) if spec.multi_label else Tagger(spec)
@@ -70,7 +76,11 @@ class AudioModality:
     ) -> Batch:
         return rows_to_batch.batch(rows, codec, generator)
 
-    def objectives(self, codec: MelCodec | Tagger, data_spec: AudioData) -> Mapping[str, Objective]:
+    def objectives(
+        self, codec: MelCodec | Tagger | Scorer, data_spec: AudioData
+    ) -> Mapping[str, Objective | OfCaptions]:
+        if isinstance(codec, Scorer):
+            return {"scorer": partial(ScorerObjective, codec)}
         if isinstance(codec, Tagger):
             return {"tagger": TaggerObjective(codec)}
         return {"vae": AutoencoderObjective(codec), "vocoder": VocoderObjective(codec)}
@@ -151,6 +161,11 @@ class AudioModality:
     def log_probabilities(self, judge: Tagger, audio: Audio) -> Tensor:
         return judge.log_probabilities(judge.encode([audio]))[0]
 
+    def similarity(self, scorer: MelModule, media: Sequence[Audio], prompts: Tensor) -> Tensor:
+        if not isinstance(scorer, Scorer):
+            raise InputError("the codec is no scorer; train one by recipes/audio/scorer.yaml")
+        return scorer.similarity(media, prompts)
+
     def faults(self, examples: Sequence[Example], seed: int) -> Mapping[str, Sequence[Example]]:
         from multidiff.audio.faults import faults
 
@@ -171,9 +186,7 @@ class AudioModality:
 
         return there_and_back(codec, audio)
 
-    def losses(
-        self, codec: MelCodec, real: Sequence[Audio], made: Sequence[Audio], seconds: float
-    ) -> dict[str, float]:
+    def losses(self, codec: MelCodec, real: Sequence[Audio], made: Sequence[Audio], seconds: float) -> dict[str, float]:
         from multidiff.audio.reconstruction import losses
 
         return losses(codec, real, made, seconds)

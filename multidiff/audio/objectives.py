@@ -8,19 +8,13 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
+from multidiff.audio.augment import QUIETEST, varied
 from multidiff.audio.batch import crop, sides, uniform
 from multidiff.audio.codec import MelCodec
 from multidiff.audio.tagger import Tagger
-from multidiff.audio.vocoder import MEL_MEAN
 
 VAE_FRAMES = 192
 """Mel frames of a training crop."""
-
-QUIETEST = 0.1
-"""Crops are turned down by a random factor between 1 and this: given recordings come at every level."""
-
-MASKED, MIXED = 0.15, 0.4
-"""Of the tagger's training: the largest share of frames and of bins that a mask hides, and that of a second sound."""
 
 
 class AutoencoderObjective:
@@ -71,11 +65,7 @@ def divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
 
 
 class TaggerObjective:
-    """The tagger's distance from the labels of crops of one random length, changed as follows.
-
-    Turned down; one band of frames and one of bins hidden (SpecAugment: Park et al. 2019, 1904.08779, section 2); a
-    share of another sound mixed in, with its label (mixup: Zhang et al. 2018, 1710.09412, equation 1).
-    """
+    """The tagger's distance from the labels of varied crops; a sound mixed of two has the labels of both."""
 
     def __init__(self, tagger: Tagger) -> None:
         self.tagger = tagger
@@ -83,18 +73,8 @@ class TaggerObjective:
 
     def losses(self, rows: dict[str, Tensor], generator: torch.Generator) -> Iterator[tuple[str, Tensor]]:
         rows = sides(rows)
-        log_mel, label, floor = rows["mel"].float(), rows["label"], math.log(self.tagger.log_mel.floor)
-        count, _, frames = log_mel.shape
-        shortest = self.tagger.shortest_crop
-        size = round(frames * (shortest + (1 - shortest) * float(uniform(1, generator))))
-        sounding = rows["samples"].cpu() // self.tagger.spec.mel.hop
-        start = (uniform(count, generator) * ((sounding - size).clamp(min=0) + 1)).long()
-        gain = math.log(QUIETEST) * uniform(count, generator)[:, None, None].to(log_mel)
-        sound = (crop(log_mel, start, size, floor) + gain).clamp(min=floor)
-        share = MIXED * uniform(count, generator).to(log_mel)
-        mixed = torch.lerp(sound, sound.roll(1, 0), share[:, None, None])
-        hidden = band(count, size, generator)[:, None] | band(count, log_mel.shape[1], generator)[:, :, None]
-        logits = self.tagger(mixed.masked_fill(hidden.to(mixed.device), MEL_MEAN))
+        sound, share = varied(rows, self.tagger, generator)
+        logits, label = self.tagger(sound), rows["label"]
         own, other = (self.tagger.distance(logits, each) for each in (label, label.roll(1, 0)))
         yield "tagger", torch.lerp(own, other, share).mean()
 
@@ -104,11 +84,3 @@ class TaggerObjective:
         rows = sides(rows)
         logits, label = self.tagger(rows["mel"].float()), rows["label"]
         return {"loss": float(self.tagger.distance(logits, label).mean()), **self.tagger.scores(logits, label)}
-
-
-def band(count: int, size: int, generator: torch.Generator) -> Tensor:
-    """(count, size) bool: a run of up to MASKED of the size, anywhere."""
-    width = MASKED * size * uniform(count, generator)
-    start = ((size - width) * uniform(count, generator)).floor()
-    index = torch.arange(size)
-    return (index >= start[:, None]) & (index < (start + width)[:, None])

@@ -24,11 +24,11 @@ from multidiff.modality import Example
 BLOCKS = 4
 
 
-class Tagger(MelModule):
-    """The codec of a recipe with `codec.classes`: it encodes sounds into embeddings (N, width), and decodes nothing."""
+class MelCNN(MelModule):
+    """A codec that listens: it encodes sounds into embeddings (N, ...), and decodes nothing."""
 
-    shortest_crop = 0.1
-    """The shortest that it is trained on, as a share of the clip."""
+    shortest_crop, mixed = 0.1, 0.4
+    """Of its training: the shortest crop as a share of the clip, and the largest share of a second sound."""
 
     def __init__(self, spec: CodecSpec) -> None:
         super().__init__(spec)
@@ -38,28 +38,39 @@ class Tagger(MelModule):
             conv = nn.Conv2d(before, after, 3, padding=1, bias=False)
             blocks += [conv, nn.BatchNorm2d(after), nn.ReLU(), nn.AvgPool2d(2, ceil_mode=True)]
         self.blocks = nn.Sequential(*blocks)
-        self.head = nn.Sequential(nn.Dropout(0.3), nn.Linear(spec.width, len(spec.classes)))
 
-    def embed(self, log_mel: Tensor) -> Tensor:
+    def pooled(self, log_mel: Tensor) -> Tensor:
         """(B, M, F) -> (B, width)."""
         over_time = self.blocks(((log_mel - MEL_MEAN) / MEL_STD)[:, None]).mean(dim=2)
         pooled: Tensor = over_time.mean(dim=2) + over_time.amax(dim=2)
         return pooled
 
-    def forward(self, log_mel: Tensor) -> Tensor:
-        """(B, M, F) -> logits (B, K) of `spec.classes`."""
-        logits: Tensor = self.head(self.embed(log_mel))
-        return logits
+    def embed(self, log_mel: Tensor) -> Tensor:
+        """(B, M, F) -> what `encode` makes of each."""
+        return self.pooled(log_mel)
 
     @torch.no_grad()
     def encode(self, media: Sequence[Audio]) -> Tensor:
-        """Embeddings (N, width), each of a sound at its own length and level."""
+        """Embeddings (N, ...), each of a sound at its own length and level."""
         device = self.log_mel.window.device
         return torch.cat([self.embed(self.log_mel(self.wave(audio).to(device))) for audio in media])
 
     def decode(self, x: Tensor, options: Any) -> list[Audio]:
         """Raises ModelError."""
-        raise ModelError("a model with codec.classes tells sounds apart; it cannot make any")
+        raise ModelError(f"a {type(self).__name__.lower()} listens to sounds; it cannot make any")
+
+
+class Tagger(MelCNN):
+    """The codec of a recipe with `codec.classes`: its embeddings are (N, width)."""
+
+    def __init__(self, spec: CodecSpec) -> None:
+        super().__init__(spec)
+        self.head = nn.Sequential(nn.Dropout(0.3), nn.Linear(spec.width, len(spec.classes)))
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        """(B, M, F) -> logits (B, K) of `spec.classes`."""
+        logits: Tensor = self.head(self.embed(log_mel))
+        return logits
 
     @torch.no_grad()
     def log_probabilities(self, embeddings: Tensor) -> Tensor:

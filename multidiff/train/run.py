@@ -23,8 +23,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from multidiff import files, weights
 from multidiff.errors import InputError
-from multidiff.modality import Objective
+from multidiff.modality import Objective, OfCaptions
 from multidiff.model import Model
+from multidiff.nn.embedding import masked_mean
 from multidiff.recipe import Recipe
 from multidiff.recipe import load as load_recipe
 from multidiff.train import card, checkpoint, folder, overfit, pack, posthoc
@@ -99,15 +100,15 @@ def objective(built: Model) -> Callable[[Pack], Objective]:
         "classifier": partial(ClassifierObjective, built),
     }
     own = built.modality.objectives(built.codec, built.recipe.data)
-    known |= {key: partial(_as_it_is, made) for key, made in own.items()}
+    known |= {key: partial(_of_medium, made) for key, made in own.items()}
     if name not in known:
         medium = built.recipe.modality
         raise InputError(f"train.objective: {medium} has no objective '{name}'; known: {', '.join(known)}")
     return known[name]
 
 
-def _as_it_is(made: Objective, data: Pack) -> Objective:
-    return made
+def _of_medium(made: Objective | OfCaptions, data: Pack) -> Objective:
+    return made(masked_mean(data.tokens.float(), data.tokens_mask)) if callable(made) else made
 
 
 def report_skipped(data: Pack, console: Console, most: int = 10) -> None:

@@ -10,11 +10,12 @@ import torch
 
 from multidiff import recipe, weights
 from multidiff.audio import metrics
+from multidiff.audio.augment import MASKED, band
 from multidiff.audio.codec import CodecSpec
 from multidiff.audio.data import AudioData
 from multidiff.audio.media import Audio
 from multidiff.audio.modality import AUDIO
-from multidiff.audio.objectives import MASKED, TaggerObjective, band
+from multidiff.audio.objectives import TaggerObjective
 from multidiff.audio.tagger import Tagger
 from multidiff.errors import InputError, MediaError, ModelError
 from multidiff.modality import Example
@@ -89,7 +90,7 @@ def test_it_makes_no_sounds() -> None:
         model.sample()
     with pytest.raises(ModelError, match="no denoiser"):
         model.complete(Audio(np.ones(9000), 22050), extend=1)
-    with pytest.raises(ModelError, match="cannot make any"):
+    with pytest.raises(ModelError, match="a tagger listens to sounds; it cannot make any"):
         model.codec.decode(torch.zeros(1, 128), None)  # type: ignore[operator]
 
 
