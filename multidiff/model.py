@@ -130,7 +130,7 @@ class Model(Trained):
     def edit(
         self,
         media: Any,
-        prompt: str,
+        prompt: str = "",
         *,
         strength: float | None = 0.6,
         count: int = 1,
@@ -138,7 +138,8 @@ class Model(Trained):
         progress: Progress | None = None,
         **values: Any,
     ) -> list[Any]:
-        """`count` versions of given media changed towards a prompt, by SDEdit or another `editing`.
+        """`count` versions of given media changed towards a prompt, by SDEdit or another `editing`; without a prompt,
+        variations of them.
 
         `strength` in (0, 1]: the share of the sampling steps that is gone through again.
         """
@@ -253,8 +254,9 @@ class Model(Trained):
         if axis is None:
             return plan
         if sampling.windows and shape[axis] > (size := self._window(axis)):
-            # Each window is told of itself, not of the whole.
-            plan = replace(plan, condition=told | self._told(self.recipe.options))
+            # Each window is told of its own length, and of what lies along time by its place in it.
+            own = self._told(self.recipe.options)
+            plan = replace(plan, condition=told | {key: own[key] for key in own.keys() - set(core.LOCAL)})
             if sampling.windows == "averaged":
                 windows = core.Windows(plan.denoiser, axis, size, -(-size // 2), sampling.loop)
                 plan = replace(plan, denoiser=windows)

@@ -84,7 +84,7 @@ class MiniLM:
     @torch.no_grad()
     def encode(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Token states (B, L, 384) and mask (B, L); see TextEncoder."""
-        tokens = self.tokenizer.encode_batch(list(prompts))
+        tokens = self.tokenizer.encode_batch(list(map(spoken, prompts)))
         ids = torch.tensor([token.ids for token in tokens])
         mask = torch.tensor([token.attention_mask for token in tokens], dtype=torch.bool)
         embeddings = "embeddings.{}_embeddings.weight"
@@ -131,11 +131,20 @@ class HubText:
     def encode(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Token states (B, L, dim) and mask (B, L); see TextEncoder."""
         batch = self.tokenizer(
-            list(prompts), padding="max_length", truncation=True, max_length=self.length, return_tensors="pt"
+            list(map(spoken, prompts)),
+            padding="max_length",
+            truncation=True,
+            max_length=self.length,
+            return_tensors="pt",
         )
         mask = batch["attention_mask"].bool()
         states = self.model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).last_hidden_state
         return states.float() * mask[..., None], mask
+
+
+def spoken(prompt: str) -> str:
+    """A prompt in words: labels are written with underscores, dog_bark."""
+    return prompt.replace("_", " ")
 
 
 def minilm_folder() -> Path:

@@ -7,6 +7,7 @@ A model's folder holds `model.safetensors` (tensors named `network.*` and `codec
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -68,6 +69,8 @@ class Trained:
         self.precision = precision
         self.others = others
         self.classifier: PromptClassifier | None = None
+        self.captions: tuple[str, ...] = ()
+        """What it learned from was called: the most frequent captions first."""
 
     def __repr__(self) -> str:
         return f"Model({self.name!r}, {self.modality.name}, {self.parameters / 1e6:.1f} M parameters, {self.device})"
@@ -241,6 +244,7 @@ class Trained:
                 value = value.half() if half and value.dtype == torch.float32 else value
                 tensors[f"{prefix}.{key}"] = value.contiguous().clone()
         metadata = {"format": FORMAT, "multidiff": multidiff.__version__, "recipe": self.recipe.hash}
+        metadata["captions"] = json.dumps(self.captions)
         save_tensors(folder / "model.safetensors", tensors, metadata)
         with written_whole(folder / "recipe.yaml") as temporary:
             temporary.write_text(self.recipe.as_yaml(), "utf-8")

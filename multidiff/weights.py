@@ -5,6 +5,7 @@ Weights are safetensors only; every tensor must be there and fit, or one clear e
 
 from __future__ import annotations
 
+import json
 import os
 from functools import cache
 from pathlib import Path
@@ -111,6 +112,7 @@ def load(name: str | Path, device: str = "auto", precision: str = "auto") -> Mod
         captions = torch.zeros(_shape(folder, "classifier.captions"))
         model.classifier = PromptClassifier(cast(int, network.width), captions)
         _fill(model.classifier, folder, "classifier", recipe)
+    model.captions = tuple(json.loads(_metadata(folder).get("captions", "[]")))
     _on(model, device)
     for module in filter(None, (model.codec, model.network, model.classifier)):
         module.eval().requires_grad_(False)
@@ -135,6 +137,11 @@ def _on(model: Model, device: str | torch.device) -> Model:
     for module in filter(None, (model.codec, model.network, model.classifier)):
         module.to(chosen)
     return model
+
+
+def _metadata(folder: Path) -> dict[str, str]:
+    with safe_open(folder / "model.safetensors", "pt") as file:
+        return file.metadata() or {}
 
 
 def _shape(folder: Path, key: str) -> list[int]:

@@ -62,6 +62,14 @@ def test_half_precision_keeps_weights_to_rounding_in_half_the_space(
         torch.testing.assert_close(loaded[key], value, rtol=2**-11, atol=1e-7)
 
 
+def test_captions_stay_with_the_weights(shapes: Model, tmp_path: Path) -> None:
+    assert weights.load(shapes.save(tmp_path / "none"), "cpu").captions == ()
+    captions = ("a chair", 'a "wing" chair')
+    model = weights.load(tmp_path / "none", "cpu")
+    model.captions = captions
+    assert weights.load(model.save(tmp_path / "some", half=True), "cpu").captions == captions
+
+
 def test_sampling_neither_reads_nor_moves_the_global_random_state(shapes: Model) -> None:
     torch.manual_seed(1)
     before = torch.get_rng_state()

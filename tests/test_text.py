@@ -18,6 +18,10 @@ def test_like_prompts_lie_nearer_than_unlike_ones() -> None:
     assert a @ b > 0.4 > a @ c + 0.1
 
 
+def test_a_label_is_read_as_words() -> None:
+    assert torch.equal(sentence(["dog_bark"]), sentence(["dog bark"]))
+
+
 def test_states_match_an_independent_bert_layer_by_layer() -> None:
     """torch's own TransformerEncoder, given the same weights, in float64."""
     encoder = text.MiniLM(16)

@@ -20,7 +20,7 @@ COMMANDS = {
     "list": "Models and recipes at hand; samplers, schedules, losses, guidance.",
     "sample": "Make media from a prompt.",
     "complete": "Fill in what is missing from a file.",
-    "edit": "Change a file towards a prompt.",
+    "edit": "Change a file towards a prompt, or vary it.",
     "restore": "Undo a blur or a loss of resolution.",
     "morph": "Lead from one file to another.",
     "inspect": "What a media file, sidecar, model or recipe holds.",

@@ -1,4 +1,4 @@
-"""multidiff edit MODEL FILE PROMPT: a file changed towards a prompt."""
+"""multidiff edit MODEL FILE [PROMPT]: a file changed towards a prompt, or varied."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import click
 from multidiff.cli import common
 
 
-@click.command(short_help="Change a file towards a prompt.")
+@click.command(short_help="Change a file towards a prompt, or vary it.")
 @click.argument("model")
 @click.argument("given", metavar="FILE")
-@click.argument("prompt")
+@click.argument("prompt", default="")
 @click.option(
     "--strength",
     type=click.FloatRange(0, 1, min_open=True),
@@ -27,7 +27,10 @@ from multidiff.cli import common
 def command(model: str, given: str, prompt: str, strength: float, **values: Any) -> None:
     """Change a file towards a prompt: noise it part of the way and sample from there (SDEdit), or invert it.
 
+    Without a prompt the results are variations of the file.
+
     \b
+    multidiff edit sfx in.wav --strength 0.3 -n 4
     multidiff edit sfx in.wav "rain on a tin roof" --strength 0.6
     multidiff edit clips in.mp4 "a man walking up" --editing inversion --source "a man walking down"
     """

@@ -10,6 +10,9 @@ import click
 ABOUT = ("command", "model", "task", "prompt", "given", "seed")
 """What of a sidecar's job is worth a line."""
 
+CAPTIONS = 20
+"""Of what a model learned from, the most frequent."""
+
 
 @click.command(short_help="What a media file, sidecar, model or recipe holds.")
 @click.argument("thing")
@@ -66,14 +69,17 @@ def _model(folder: Path) -> str:
 
     model = weights.load(folder, device="cpu")
     recipe = model.recipe
+    options = recipe.options.model_dump(by_alias=True, exclude_none=True)
     lines = [
         repr(model),
         recipe.about,
         f"diffusion: {recipe.diffusion.schedule.name}, {recipe.diffusion.parameterization.name}",
         f"sampling: {recipe.sample.sampler.name}, {recipe.sample.steps} steps, guidance {recipe.sample.guidance:g}",
-        "options: " + ", ".join(f"{k}={v}" for k, v in recipe.options.model_dump(by_alias=True).items()),
+        "options: " + ", ".join(f"{k}={v}" for k, v in options.items()),
     ]
     for name, schema in model.modality.tasks.items():
         own = ", ".join(f"--{field.alias or key}" for key, field in schema.model_fields.items())
         lines.append(f"task {name}: {own or 'no options'}")
+    if model.captions:
+        lines += ["learned from captions like:", *(f"  {caption}" for caption in model.captions[:CAPTIONS])]
     return "\n".join(lines)

@@ -42,6 +42,7 @@ from multidiff.core.guidance import GUIDANCE, SHARE, Blended, ClassifierFree, Gu
 from multidiff.core.inverse import (
     COMPLETIONS,
     EDITINGS,
+    LOCAL,
     OPERATORS,
     POSTERIORS,
     Edit,
@@ -77,6 +78,7 @@ __all__ = [
     "EMA",
     "GRIDS",
     "GUIDANCE",
+    "LOCAL",
     "LOSSES",
     "OPERATORS",
     "PARAMETERIZATIONS",

@@ -66,6 +66,12 @@ class Pack:
     info: dict[str, Any]
     """modality, data, codec, text, key, counts, skipped: [[file, reason], ...]."""
 
+    def frequent(self, most: int) -> tuple[str, ...]:
+        """The captions of training items, without the empty one, the most frequent first."""
+        count = self.train.tensors["caption"].bincount(minlength=len(self.captions))
+        order = count.argsort(descending=True, stable=True).tolist()
+        return tuple(self.captions[i] for i in order if count[i] and self.captions[i])[:most]
+
 
 def load(recipe: Recipe, codec: Any, tick: Callable[[int], None] = lambda count: None) -> Pack:
     """The recipe's data: `data.root` itself if it is a pack, else a pack from the cache, prepared when missing.

@@ -39,6 +39,8 @@ from multidiff.train.pack import Pack, Rows
 
 VALIDATION_ROWS = 64
 PICTURES = 4
+CAPTIONS = 100
+"""Kept with the weights, so that one can see what a model may be asked for."""
 
 
 class Run:
@@ -54,6 +56,7 @@ class Run:
         with accelerator.main_process_first(), console.status("preparing data") as status:
             self.pack = pack.load(recipe, self.model.codec, lambda n: status.update(f"preparing data: {n} items"))
         self.train, self.val = rows(self.pack, recipe)
+        self.model.captions = self.pack.frequent(CAPTIONS)
         self.model.codec.eval().requires_grad_(False)
         self.objective = make(self.pack)
         self.training = Training(self.objective, recipe.train, accelerator)

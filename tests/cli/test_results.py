@@ -79,6 +79,12 @@ def test_an_edit_made_again_from_its_sidecar_has_equal_bytes(run: Run, files: di
     assert again.read_bytes() == first.read_bytes()
 
 
+def test_an_edit_without_a_prompt_varies_a_file(run: Run, files: dict[str, Path]) -> None:
+    one, other = run("edit", "sfx", files["sfx"], "--strength", 0.5, "--steps", 4, "-n", 2).paths
+    assert sidecar(one)["job"]["prompt"] == ""
+    assert one.read_bytes() != other.read_bytes()
+
+
 def test_a_sidecar_refuses_an_input_that_has_changed(run: Run, files: dict[str, Path]) -> None:
     (path,) = run("edit", "sfx", files["sfx"], "a dog", "--steps", 1).paths
     (other,) = run("sample", "sfx", "a cat", "--steps", 1).paths

@@ -84,6 +84,7 @@ def test_captions_are_encoded_once_each_and_the_null_prompt_comes_first(
     data = load(make_recipe(f"data={points}", "text.encoder=minilm"))
     assert data.captions == ["", "even", "odd"]
     assert Letters.asked == 3
+    assert (data.frequent(9), data.frequent(1)) == (("even", "odd"), ("even",))
     assert data.tokens.shape == (3, 3, 4)
     assert [data.captions[i] for i in data.train.tensors["caption"]] == [
         "even",

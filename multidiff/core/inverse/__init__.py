@@ -5,13 +5,14 @@ from multidiff.core.inverse.editing import ddim_inversion, inversion_edit, sdedi
 from multidiff.core.inverse.methods import COMPLETIONS, EDITINGS, POSTERIORS, Completion, Edit, Editing, Plan, Posterior
 from multidiff.core.inverse.operators import OPERATORS, Operator
 from multidiff.core.inverse.posterior import DPS, MMPS, Measurement, PiGDM, ReconstructionGuidance
-from multidiff.core.inverse.windows import Loop, Windows, local, sliding
+from multidiff.core.inverse.windows import LOCAL, Loop, Windows, local, sliding
 
 __all__ = [
     "COMPLETIONS",
     "DPS",
     "EDITINGS",
     "KNOWN_STREAM",
+    "LOCAL",
     "MMPS",
     "OPERATORS",
     "POSTERIORS",
