@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from multidiff import recipe
+from multidiff.audio.beat import PHASES
 from multidiff.audio.network import LatentTransformer, LatentUNet, TransformerSpec, UNetSpec, network
 from multidiff.errors import RecipeError
 
@@ -24,6 +25,7 @@ def told(frames: int) -> dict[str, Tensor]:
         "tokens_mask": torch.tensor([[True] * 3 + [False] * 2, [True] * 5]),
         "mask": torch.zeros(2, 1, frames),
         "degraded": torch.zeros(2, CHANNELS, frames),
+        "beat": torch.zeros(2, PHASES, frames),
         "seconds": torch.tensor([[0.0, 4.0]]).expand(2, 2),
     }
 
@@ -54,6 +56,7 @@ def test_all_that_the_network_is_told_changes_what_it_says(net: LatentTransforme
         "tokens_mask": torch.ones(2, 5, dtype=torch.bool),
         "mask": torch.ones(2, 1, 20),
         "degraded": torch.randn(2, CHANNELS, 20),
+        "beat": torch.randn(2, PHASES, 20),
         "seconds": torch.tensor([[1.0, 2.0]]).expand(2, 2),
     }
     for key, value in changes.items():
@@ -62,9 +65,9 @@ def test_all_that_the_network_is_told_changes_what_it_says(net: LatentTransforme
     assert not torch.allclose(net.features(x, log_snr, condition), net.features(x, log_snr + 1, condition), atol=1e-3)
 
 
-def test_nothing_known_and_nothing_degraded_is_the_same_as_not_telling(net: LatentTransformer | LatentUNet) -> None:
+def test_nothing_known_degraded_or_beating_is_the_same_as_not_telling(net: LatentTransformer | LatentUNet) -> None:
     x, condition = torch.randn(2, CHANNELS, 20), told(20)
-    less = {key: value for key, value in condition.items() if key not in ("mask", "degraded")}
+    less = {key: value for key, value in condition.items() if key not in ("mask", "degraded", "beat")}
     torch.testing.assert_close(net(x, torch.zeros(2), condition), net(x, torch.zeros(2), less))
 
 
