@@ -123,10 +123,13 @@ class Reconciling(Protocol):
     """A medium whose prompts and options may state the same: the tempo of a sound."""
 
     def reconciled(
-        self, prompt: str, options: Any, task: Spec | None, asked: Collection[str]
+        self, prompt: str, options: Any, task: Spec | None, asked: Collection[str], example: str
     ) -> tuple[str, Any, Spec | None]:
         """Prompt, options and options of the task, if there is one, that agree; `asked` names those that are no
-        defaults. What was reconciled once stays as it is. Raises InputError for a contradiction."""
+        defaults, `example` is a prompt of the kind that the model knows. What was reconciled once stays as it is.
+
+        Raises InputError for a contradiction.
+        """
         ...
 
 

@@ -87,7 +87,9 @@ def resolve(recipe: Recipe, modality: Modality, task: str, values: Mapping[str, 
     )
     task_options = _validated(schema, {k: v for k, v in chosen.items() if k in task_keys}) if schema else None
     if isinstance(modality, Reconciling):
-        prompt, options, task_options = modality.reconciled(sampling.prompt, options, task_options, set(chosen))
+        prompt, options, task_options = modality.reconciled(
+            sampling.prompt, options, task_options, set(chosen), recipe.sample.prompt
+        )
         sampling = sampling.model_copy(update={"prompt": prompt})
     return Settings(sampling, options, task, task_options)
 

@@ -92,9 +92,9 @@ class AudioModality:
         return {"vocoder": Part(RealVocos(codec.vocoder), log_mel, {0: "batch", 2: "frames"}, "log_mel", "wave")}
 
     def reconciled(
-        self, prompt: str, options: AudioOptions, task: Spec | None, asked: Collection[str]
+        self, prompt: str, options: AudioOptions, task: Spec | None, asked: Collection[str], example: str
     ) -> tuple[str, AudioOptions, Spec | None]:
-        return reconciled(prompt, options, task, asked)
+        return reconciled(prompt, options, task, asked, example)
 
     def event_shape(self, codec: MelCodec, options: AudioOptions) -> tuple[int, ...]:
         return codec.channels, codec.length(codec.samples(options.seconds))

@@ -9,12 +9,13 @@ from multidiff.audio.options import AudioOptions, reconciled
 from multidiff.errors import InputError
 
 
-def asked(prompt="", task=None, default=None, **values):
+def asked(prompt="", task=None, default=None, example="drums at 100 bpm", **values):
     default = default or AudioOptions()
     options = default.model_copy(update=values)
     names = set(values) | ({"extend"} if task and task.model_fields_set else set())
-    prompt, options, task = reconciled(prompt, options, task, names)
-    again = reconciled(prompt, options, task, {k for k, v in options.model_dump().items() if v is not None})
+    prompt, options, task = reconciled(prompt, options, task, names, example)
+    names = {key for key, value in options.model_dump().items() if value is not None}
+    again = reconciled(prompt, options, task, names, example)
     assert again == (prompt, options, task), "what agrees stays as it is"
     return prompt, options.seconds, options.bars, options.bpm, task
 
@@ -30,6 +31,12 @@ def test_a_tempo_without_bars_goes_into_the_prompt_only():
     assert asked("drums", bpm=90) == ("drums at 90 bpm", 4.0, None, 90, None)
     assert asked("drums at 90 bpm", seconds=3.0) == ("drums at 90 bpm", 3.0, None, 90, None)
     assert asked("rain") == ("rain", 4.0, None, None, None)
+
+
+def test_to_a_model_without_tempo_bars_are_a_duration_and_nothing_else():
+    assert asked("rain", example="a dog barking", bars=2, bpm=120) == ("rain", 4.0, None, None, None)
+    assert asked("rain at 120 bpm", example="", bars=1) == ("rain at 120 bpm", 2.0, None, None, None)
+    assert asked("rain", Extend(), example="", bars=1, bpm=120)[4] == Extend(seconds=2.0)
 
 
 def test_a_default_number_of_bars_gives_way():
