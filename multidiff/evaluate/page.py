@@ -23,10 +23,10 @@ table{border-collapse:collapse;margin:1.5em 0;background:#fff;font-size:.9em;fon
 th,td{padding:.3em .8em;border-bottom:1px solid #e5e7eb;text-align:right}
 th:first-child{text-align:left;font-weight:normal}
 thead th{border-bottom:2px solid #9ca3af;vertical-align:bottom}
-thead th:first-child,td:nth-child(2){font-weight:bold}
+thead th:first-child{font-weight:bold}
 section{margin:2.5em 0}
 h2{font-size:1em}
-section div{display:grid;grid-template-columns:repeat(auto-fit,minmax(18em,1fr));gap:1.5em}
+section div{display:grid;grid-template-columns:repeat(auto-fit,minmax(13em,1fr));gap:1.5em}
 figure{margin:0}
 img,video{width:100%;display:block}
 audio{width:100%;display:block;margin-top:.4em}
