@@ -95,8 +95,8 @@ def loop_metrics(sounds: Sequence[Audio]) -> dict[str, float]:
     """How far the seam of loops is like other places of the same sounds, PLACES spread evenly over each.
 
     `loop_seam`: the median over sounds of the magnitude of `loop_energy`, dB; `loop_elsewhere`: that of other places.
-    `loop_rank`: the mean share of a sound's other places whose magnitude is larger, ties half: 0.5 where the seam cannot
-    be told from any other place, 0 where it always stands out.
+    `loop_rank`: the mean share of a sound's other places whose magnitude is larger, ties half: 0.5 where the seam
+    cannot be told from any other place, 0 where it always stands out.
     """
     found = []
     for audio in sounds:
