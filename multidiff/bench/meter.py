@@ -1,9 +1,9 @@
 """What a part of a program takes: seconds and memory.
 
-Seconds are the least of several runs, the compared parts in turns: other work on the machine only ever adds, and adds
-to all of them. Memory is what the weights take (float32) and what the resident set of a fresh process grows by at the
-peak of a run, beyond what it was after a first one, so that libraries and caches do not count. It is read from Linux's
-/proc/self/status and NaN elsewhere.
+Seconds are the least of several runs, the compared parts in turns: other work on the machine only ever adds. Wait until
+there is little of it, since short runs find calm moments and long ones do not. Memory is what the weights take
+(float32) and what the resident set of a fresh process grows by at the peak of a run, beyond what it was after a first
+one, so that libraries and caches do not count. It is read from Linux's /proc/self/status and NaN elsewhere.
 """
 
 from __future__ import annotations
