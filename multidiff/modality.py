@@ -258,14 +258,6 @@ class Judged(Protocol):
         """Figures of generated media, each with the text and label it was made for; `judge` is the model's codec."""
         ...
 
-    def classes(self, judge: Any) -> Sequence[str]:
-        """The labels that the judge tells apart."""
-        ...
-
-    def log_probabilities(self, judge: Any, media: Any) -> Tensor:
-        """log p(class | one item), (classes,)."""
-        ...
-
 
 @runtime_checkable
 class Scored(Protocol):

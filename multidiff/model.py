@@ -75,7 +75,7 @@ class Model(Trained):
         progress: Progress | None = None,
         **values: Any,
     ) -> list[Any]:
-        """`count` media from a prompt, each the one of `best_of` candidates that the medium's judge finds most like it.
+        """`count` media from a prompt, each the likest to it of `best_of` candidates by the medium's scorer.
 
         The first candidate is the one made with best_of = 1.
         """

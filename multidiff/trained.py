@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as functional
 from torch import Tensor, nn
 
 import multidiff
@@ -23,16 +22,13 @@ from multidiff.classifier import PromptClassifier, features
 from multidiff.errors import InputError, MediaError, ModelError, did_you_mean
 from multidiff.files import folder as writable_folder
 from multidiff.files import save_tensors, written_whole
-from multidiff.modality import Judged, Looping, Modality
+from multidiff.modality import Looping, Modality, Scored
 from multidiff.nn.embedding import masked_mean
 from multidiff.recipe import Recipe
 from multidiff.specs import SampleSpec
 
 FORMAT = "1"
 """Version of the checkpoint layout, in the metadata of model.safetensors."""
-
-SHARPNESS = 20.0
-"""How much a prompt's likeness to a class counts, in ranking candidates."""
 
 PRECISIONS = {"auto": torch.bfloat16, "bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
@@ -181,27 +177,26 @@ class Trained:
             raise ModelError(f"{name}: cannot guide {self.name}, which has another {what}")
         return other
 
+    def similarity(self, media: Sequence[Any], prompts: Sequence[str]) -> Tensor:
+        """Cosines (N, K) of media and prompts that a scorer finds. Raises InputError for a model that is none."""
+        if not isinstance(self.modality, Scored) or self.text.dim == 0:
+            raise InputError(f"{self.name}: is no scorer, which tells how alike media and prompts are")
+        told = self.tokens(prompts)
+        means = masked_mean(told["tokens"], told["tokens_mask"])
+        return self.modality.similarity(self.codec, media, means)
+
     def fitness(self, prompt: str) -> Callable[[Any], float]:
-        """The log-probability of a prompt that the medium's judge finds for one item, by the classes it tells apart:
+        """How alike a prompt and one item are, by the medium's own scorer.
 
-            log p(prompt | item) = log sum_c p(c | item) p(c | prompt)
-
-        with p(c | prompt) the softmax of SHARPNESS times the cosine of their mean tokens. A prompt unlike all classes
-        is nearly as probable of everything. Raises InputError for a medium without a judge, ModelError where the judge
+        Raises InputError for a medium without one, a model without prompts or an empty one, ModelError where the scorer
         is missing.
         """
-        medium = self.modality
-        if not isinstance(medium, Judged) or self.others is None or self.text.dim == 0:
-            raise InputError(f"{self.name}: has no judge that could rank candidates by a prompt; leave best-of out")
-        judge = self.others(medium.judge).codec
-        told = self.tokens([prompt, *(name.replace("_", " ") for name in medium.classes(judge))])
-        means = functional.normalize(masked_mean(told["tokens"], told["tokens_mask"]).float(), dim=1)
-        of_prompt = (SHARPNESS * means[1:] @ means[0]).log_softmax(dim=0)
-
-        def found(item: Any) -> float:
-            return float((medium.log_probabilities(judge, item).to(of_prompt) + of_prompt).logsumexp(dim=0))
-
-        return found
+        if not isinstance(self.modality, Scored) or self.others is None or self.text.dim == 0:
+            raise InputError(f"{self.name}: has no scorer that could rank candidates by a prompt; leave best-of out")
+        if not checked(prompt).strip():
+            raise InputError("best-of ranks candidates by how alike they are to a prompt; give one")
+        scorer = self.others(self.modality.scorer)
+        return lambda item: float(scorer.similarity([item], [prompt]))
 
     def encode(self, media: Any, prompt: str = "") -> tuple[Tensor, dict[str, Tensor]]:
         """(x0 (1, *event) in model space, the condition of its length and the prompt). Raises MediaError."""

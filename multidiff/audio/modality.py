@@ -155,12 +155,6 @@ class AudioModality:
 
         return judged(judge, real, generated)
 
-    def classes(self, judge: Tagger) -> Sequence[str]:
-        return judge.spec.classes
-
-    def log_probabilities(self, judge: Tagger, audio: Audio) -> Tensor:
-        return judge.log_probabilities(judge.encode([audio]))[0]
-
     def similarity(self, scorer: MelModule, media: Sequence[Audio], prompts: Tensor) -> Tensor:
         if not isinstance(scorer, Scorer):
             raise InputError("the codec is no scorer; train one by recipes/audio/scorer.yaml")

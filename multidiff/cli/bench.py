@@ -87,3 +87,24 @@ def distill(
     with common.progress_bar("bench distill", 1) as progress:
         for line in distill.markdown(distill.rows(runs, real, progress, **options)):
             click.echo(line)
+
+
+@command.command()
+@click.argument("model")
+@click.option("--data", "roots", multiple=True, required=True, help="Folder of real files; may be repeated.")
+@click.option("-n", "--count", type=click.IntRange(4), default=40, show_default=True, help="Samples of each row.")
+@click.option("--steps", type=click.IntRange(1), default=4, show_default=True, help="Sampling steps.")
+@click.option("--best-of", type=click.IntRange(2), default=4, show_default=True, help="Candidates for each sample.")
+@click.option("--device", default="auto", show_default=True)
+def scorer(model: str, roots: tuple[str, ...], count: int, steps: int, best_of: int, device: str) -> None:
+    """What the scorer finds among held-out files, and how much better the judge likes the candidates that it picks.
+
+    \b
+    multidiff bench scorer sfx --data ../shared/data/audio/esc10
+    """
+    from multidiff import weights
+    from multidiff.bench import scorer
+
+    with common.progress_bar("bench scorer", 1) as progress:
+        for line in scorer.tables(weights.load(model, device), roots, count, (1, best_of), steps, progress):
+            click.echo(line)

@@ -17,7 +17,7 @@ from multidiff.errors import InputError
 @click.argument("prompt", required=False)
 @click.option("--from", "sidecar", help="Make the sample of this sidecar again (a .json, or the file beside it).")
 @click.option(
-    "--best-of", type=click.IntRange(1, 1000), default=1, help="[audio] Candidates of which the judge picks the best."
+    "--best-of", type=click.IntRange(1, 1000), default=1, help="[audio] Candidates of which the scorer picks the best."
 )
 @common.shared_options
 @common.medium_options(lambda modality: [modality.options])

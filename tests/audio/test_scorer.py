@@ -1,18 +1,23 @@
 """The scorer: its loss in closed form, what it learns, and what the shipped one makes of sounds and of candidates."""
 
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
+from multidiff import weights
+from multidiff.audio import synth
 from multidiff.audio.codec import CodecSpec
 from multidiff.audio.contrastive import ScorerObjective, info_nce, same
 from multidiff.audio.data import AudioData
+from multidiff.audio.media import Audio
 from multidiff.audio.modality import AUDIO
 from multidiff.audio.scorer import Scorer
-from multidiff.errors import InputError
+from multidiff.errors import InputError, ModelError
+from multidiff.model import CANDIDATE, Model
 
 DATA = AudioData(items=30, seconds=1.0)
 SPEC = CodecSpec(width=32, joint=16, text_dim=24)
@@ -102,3 +107,50 @@ def test_a_loss_is_a_function_of_its_generator(scorer: Scorer) -> None:
 def test_captions_that_cannot_be_learned_from_are_refused(scorer: Scorer, captions: tuple[int, int]) -> None:
     with pytest.raises(InputError, match="at least two captions"):
         ScorerObjective(scorer, torch.zeros(captions))
+
+
+@cache
+def shipped() -> Model:
+    return weights.load("scorer", "cpu")
+
+
+def test_the_shipped_one_is_small_and_makes_no_sounds() -> None:
+    assert (Path(weights.locate("scorer")) / "model.safetensors").stat().st_size < 5e5
+    with pytest.raises(ModelError, match="no denoiser"):
+        shipped().sample("rain")
+    with pytest.raises(ModelError, match="a scorer listens to sounds"):
+        shipped().codec.decode(torch.zeros(1, 128), None)  # type: ignore[operator]
+
+
+def test_the_shipped_one_prefers_the_own_prompt_of_procedural_sounds() -> None:
+    """Rain, single hits of a kick drum and drum loops, three of each."""
+    prompts = {"rain": "rain falling", "drum": "a kick drum hit", "loop": "a drum loop at 120 bpm"}
+    for kind, word in (("rain", "rain"), ("drum", "kick"), ("loop", "loop")):
+        drawn = (synth.KINDS[kind](np.random.default_rng((seed, 11)), 22050, 3.0) for seed in range(20))
+        sounds = [Audio(samples / np.abs(samples).max(), 22050) for samples, caption in drawn if word in caption]
+        found = shipped().similarity(sounds[:3], list(prompts.values())).mean(dim=0)
+        assert list(prompts)[int(found.argmax())] == kind
+
+
+def test_only_a_scorer_tells_how_alike_sounds_and_prompts_are() -> None:
+    sound = Audio(np.ones(9000), 22050)
+    for name in ("sfx", "shapes"):
+        with pytest.raises(InputError, match="no scorer"):
+            weights.load(name, "cpu").similarity([sound], ["rain"])
+
+
+def test_the_best_of_several_candidates_is_the_likest_to_the_prompt() -> None:
+    model = weights.load("sfx", "cpu")
+    asked = {"prompt": "rain falling", "seconds": 1.0, "steps": 2}
+    candidates = [model.sample(**asked, seed=3 + k * CANDIDATE)[0] for k in range(3)]
+    likest = int(shipped().similarity(candidates, ["rain falling"]).argmax())
+    best = model.sample(**asked, count=2, seed=2, best_of=3)[1]
+    np.testing.assert_array_equal(best.samples, candidates[likest].samples)
+    assert model.fitness("rain falling")(best) == max(map(model.fitness("rain falling"), candidates))
+
+
+def test_without_a_scorer_or_a_prompt_there_is_nothing_to_rank_by() -> None:
+    with pytest.raises(InputError, match="no scorer that could rank"):
+        weights.load("shapes", "cpu").sample("a chair", best_of=2)
+    with pytest.raises(InputError, match="give one"):
+        weights.load("sfx", "cpu").sample(" ", best_of=2)
