@@ -6,12 +6,14 @@ run: a batch holds the item many times, each with noise of its own.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from multidiff import files, registry
+from multidiff.errors import MediaError
 from multidiff.modality import Example
 from multidiff.model import Model
 from multidiff.recipe import Recipe
@@ -20,16 +22,19 @@ from multidiff.train.pack import SUFFIXES
 LISTENED = 4
 """Captions of which samples are made at the end."""
 
+OTHERS = 4
+"""Other items that they are compared with."""
 
-def items(recipe: Recipe) -> tuple[list[Example], Example | None]:
-    """The items that are learned, and another training item where there is one; none where a pack holds the data."""
+
+def items(recipe: Recipe) -> tuple[list[Example], list[Example]]:
+    """The items that are learned, and a few others to train on; none where a pack holds the data."""
     if any(root.endswith(SUFFIXES) for root in recipe.data.root):
-        return [], None
+        return [], []
     count, examples = recipe.train.overfit, registry.modality(recipe.modality).examples(recipe.data, "train")
-    found = list(islice(examples, count + 1))
+    found = list(islice(examples, count + OTHERS))
     if recipe.text.encoder == "none":  # such a model has learned no captions
         found = [replace(example, text="") for example in found]
-    return found[:count], found[count] if len(found) > count else None
+    return found[:count], found[count:]
 
 
 def fitted(recipe: Recipe) -> Recipe:
@@ -50,7 +55,7 @@ def report(model: Model, target: Path) -> str:
     The distance is the mean absolute difference in model space, where data have unit variance, of what both have. Of
     items with one caption the nearest counts.
     """
-    learned, other = items(model.recipe)
+    learned, others = items(model.recipe)
     captions = list(dict.fromkeys(example.text for example in learned))[:LISTENED]
     found, suffix = [], model.modality.media.formats[0]
     for number, caption in enumerate(captions):
@@ -61,7 +66,8 @@ def report(model: Model, target: Path) -> str:
             media.save(files.folder(target) / f"{number}-{name}.{suffix}")
     if not found:
         return "overfit: the data are a pack, which holds no media to compare with"
-    apart = "" if other is None else f"; another item is {distance(model, learned[0].media, other.media):.2f} away"
+    nearest = min((distance(model, learned[0].media, other.media) for other in others), default=math.inf)
+    apart = f"; the nearest of {len(others)} other items is {nearest:.2f} away" if nearest < math.inf else ""
     return (
         f"overfit: what was learned comes back {sum(found) / len(found):.2f} away{apart} "
         f"(mean absolute difference in model space); compare the files in {target}"
@@ -69,6 +75,10 @@ def report(model: Model, target: Path) -> str:
 
 
 def distance(model: Model, first: Any, last: Any) -> float:
-    """The mean absolute difference of two media in model space, cut to what both have."""
-    (a, _), (b, _) = map(model.encode, model.modality.alike(first, last))
+    """The mean absolute difference of two media in model space, cut to what both have; infinity where that is silent,
+    or whatever else cannot be encoded."""
+    try:
+        (a, _), (b, _) = map(model.encode, model.modality.alike(first, last))
+    except MediaError:
+        return math.inf
     return float((a - b).abs().mean())

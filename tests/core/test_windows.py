@@ -164,6 +164,33 @@ def test_sliding_windows_begin_with_nothing_and_reach_any_length():
 
 
 @pytest.mark.parametrize(
+    ("length", "given", "starts"),
+    [
+        (100, slice(0, 0), [0, 20, 40, 60]),
+        (90, slice(0, 0), [0, 20, 40, 50]),
+        (100, slice(0, 50), [30, 50, 60]),
+        (100, slice(50, 100), [30, 10, 0]),
+        (100, slice(40, 60), [20, 0, 40, 60]),
+        (40, slice(0, 0), [0]),
+    ],
+)
+def test_sliding_windows_lead_away_from_what_is_given(length, given, starts):
+    """No border of the given lies at a window's end: each window there has seen both sides of it."""
+    mask, seen = torch.zeros(1, length), []
+    mask[:, given] = 1
+
+    def complete(number, start, known, mask):
+        assert number == len(seen)
+        seen.append(start)
+        return torch.full_like(known, 7.0)
+
+    known = torch.arange(float(length))[None]
+    x = sliding(complete, known, mask, 40, 20)
+    assert seen == starts
+    assert torch.equal(x, torch.where(mask.bool(), known, 7.0))
+
+
+@pytest.mark.parametrize(
     ("size", "stride", "axis", "word"), [(4, 5, -1, "stride"), (4, 0, -1, "stride"), (4, 2, 1, "axis")]
 )
 def test_windows_that_cannot_be_are_refused(size, stride, axis, word):

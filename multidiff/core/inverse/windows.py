@@ -148,13 +148,13 @@ def sliding(
     overlap: int,
     axis: int = -1,
 ) -> Tensor:
-    """x of any length, one window after the other, each continued from what was made before it.
+    """x of any length, one window after the other, each continued from what lies beside it.
 
     known (B, *event) and mask (broadcastable to it, 1 where known) say what is given, if anything. Windows of `size`
-    elements along `axis` (negative) begin with the last `overlap` of the one before; complete(number, start, known,
-    mask) -> x makes window 0, 1, ..., which begins at the element `start`, from its part of both, by any completion.
-    What is given stays as it is. Raises ValueError for an overlap not shorter than a window, and an axis shorter than
-    one.
+    elements along `axis` (negative) begin with the last `overlap` of what is there already, or end with the first of
+    it where nothing lies before; complete(number, start, known, mask) -> x makes window 0, 1, ..., which begins at the
+    element `start`, from its part of both, by any completion. What is given stays as it is. Raises ValueError for an
+    overlap not shorter than a window, and an axis shorter than one.
     """
     length = known.shape[axis]
     if not 1 <= overlap < size:
@@ -164,11 +164,25 @@ def sliding(
     along = list(mask.shape)
     along[axis] = length
     mask = mask.to(known).expand(along).clone()
-    x = known * mask
-    for number, start in enumerate([*range(0, length - size, size - overlap), length - size]):
+    x, number = known * mask, 0
+    while (start := _next(mask.bool().movedim(axis, -1).flatten(0, -2).all(0), size, overlap)) is not None:
         window, done = x.narrow(axis, start, size), mask.narrow(axis, start, size)
-        if not bool(done.all()):
-            made = complete(number, start, window, done)
-            window.copy_(torch.where(done.bool(), window, made))
-            done.fill_(1)
+        window.copy_(torch.where(done.bool(), window, complete(number, start, window, done)))
+        done.fill_(1)
+        number += 1
     return x
+
+
+def _next(done: Tensor, size: int, overlap: int) -> int | None:
+    """Where the next window begins, for the first run of what is not done (length,): on from its left end, or back from
+    its right one where nothing lies before, or with as much on both sides where that covers it."""
+    if bool(done.all()):
+        return None
+    length, first = len(done), int(done.int().argmin())
+    rest = done[first:]
+    last = first + int(rest.int().argmax()) if bool(rest.any()) else length
+    if last - first <= size - overlap:
+        start = (first + last - size) // 2
+    else:
+        start = first - overlap if first > 0 or last == length else last + overlap - size
+    return min(max(start, 0), length - size)
