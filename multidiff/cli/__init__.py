@@ -6,6 +6,7 @@ Results (paths, tables) go to stdout, progress and errors to stderr. Exit codes:
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from importlib import import_module
@@ -15,6 +16,10 @@ import click
 
 import multidiff
 from multidiff.errors import MultidiffError, Notice
+
+# Before torch is loaded: its threads, waiting for each other, would spin, and beside other work on the machine everything
+# would take many times as long.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 COMMANDS = {
     "list": "Models and recipes at hand; samplers, schedules, losses, guidance.",
