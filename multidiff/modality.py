@@ -113,9 +113,15 @@ class Codec(Protocol):
 
 @runtime_checkable
 class Looping(Protocol):
-    """A codec that knows how media that end in their beginning are decoded, where that differs."""
+    """A codec for which media that end in their beginning differ."""
 
-    def decode_loop(self, x: Tensor, options: Any) -> list[Any]: ...
+    def closed(self, options: Any) -> Any:
+        """The options, nearest to these, of media that fill x (B, *event) exactly, so that x goes round."""
+        ...
+
+    def decode_loop(self, x: Tensor, options: Any) -> list[Any]:
+        """Of x that goes round, media as long as `options` ask for."""
+        ...
 
 
 @runtime_checkable

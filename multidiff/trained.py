@@ -214,6 +214,10 @@ class Trained:
                 f"{self.name} takes {kind.__name__}, not {type(media).__name__}; read a file with {kind.__name__}.read"
             )
 
+    def _closed(self, options: Any) -> Any:
+        """The options of x that goes round."""
+        return self.codec.closed(options) if isinstance(self.codec, Looping) else options
+
     def _decode(self, x: Tensor, options: Any, loop: bool = False) -> list[Any]:
         decode: Any = self.codec.decode_loop if loop and isinstance(self.codec, Looping) else self.codec.decode
         with torch.no_grad():

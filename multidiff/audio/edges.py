@@ -1,4 +1,4 @@
-"""Where sounds begin, end, meet and reach full scale: gradually, so that nothing clicks."""
+"""Where sounds begin, end, go round and reach full scale: gradually, so that nothing clicks."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-EDGE, SEAM = 0.005, 0.03
-"""Seconds over which a generated sound fades in and out, and over which the end of a loop becomes its beginning."""
+EDGE = 0.005
+"""Seconds over which a generated sound fades in and out."""
 
 
 def rising(size: int) -> Tensor:
@@ -25,18 +25,12 @@ def faded(waves: Tensor, size: int) -> Tensor:
     return waves * torch.cat([ramp, middle, ramp.flip(0)])
 
 
-def crossfaded(ending: Tensor, beginning: Tensor, size: int) -> Tensor:
-    """`beginning` (..., n), whose first `size` samples, or n, come gradually out of `ending` (..., >= size).
-
-    Weights r and 1 - r, divided by the level of their sum at the correlation that the two have: 1 for equal sounds,
-    equal power for unrelated ones.
-    """
-    size = min(size, beginning.shape[-1])
-    ending, into = ending[..., :size], beginning[..., :size]
-    r = rising(size).to(into)
-    alike = torch.cosine_similarity(ending, into, dim=-1).clamp(min=0)[..., None]
-    level = (r.square() + (1 - r).square() + 2 * alike * r * (1 - r)).sqrt()
-    return torch.cat([torch.lerp(ending, into, r) / level, beginning[..., size:]], dim=-1)
+def stretched(waves: Tensor, samples: int) -> Tensor:
+    """Waveforms (..., n) that go round in a circle, as (..., samples) of the same circle: by their Fourier series."""
+    spectrum = torch.fft.rfft(waves)
+    size = samples // 2 + 1
+    fitting = F.pad(spectrum, (0, max(size - spectrum.shape[-1], 0)))[..., :size]
+    return torch.fft.irfft(fitting, samples) * (samples / waves.shape[-1])
 
 
 def limited(waves: Tensor, ceiling: float, size: int) -> Tensor:

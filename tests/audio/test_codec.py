@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from multidiff.audio.codec import CodecSpec, MelCodec, MelSpec
-from multidiff.audio.edges import EDGE, SEAM, crossfaded, limited
+from multidiff.audio.edges import EDGE, limited, stretched
 from multidiff.audio.media import Audio
 from multidiff.audio.objectives import AutoencoderObjective
+from multidiff.audio.options import AudioOptions
 from multidiff.errors import ModelError
 
 SMALL = CodecSpec(width=32, channels=8, vocoder_width=32, vocoder_depth=2)
@@ -150,23 +151,31 @@ def test_a_stereo_sound_is_two_sounds_side_by_side(codec: MelCodec) -> None:
 
 
 @pytest.mark.parametrize("seconds", [1.0, 22 * 1024 / 22050])
-def test_a_loop_goes_on_from_its_end(codec: MelCodec, seconds: float) -> None:
-    """The first sample follows the last as it does in x repeated; the rest is the decoding of x amid itself."""
+def test_a_loop_is_one_period_of_its_latents_repeated(codec: MelCodec, seconds: float) -> None:
     x = torch.randn(1, 8, 22, generator=torch.Generator().manual_seed(0))
     sound = codec.decode_loop(x, SimpleNamespace(seconds=seconds))[0].samples[0]
     length, period = round(seconds * 22050), 22 * codec.stride
-    repeated = next(codec.stream(x.repeat(1, 1, 5), 5 * period, 200))[0, 0].numpy()[2 * period : 4 * period]
-    fade = round(SEAM * 22050)
-    assert len(sound) == length
-    np.testing.assert_allclose(sound[fade:], repeated[fade:length], atol=1e-6)
-    np.testing.assert_allclose(sound[:5], repeated[length : length + 5], atol=2e-2 * np.abs(repeated).max())
+    once = next(codec.stream(x.repeat(1, 1, 5), 5 * period, 200))[0, :, 2 * period : 3 * period]
+    np.testing.assert_allclose(sound, stretched(once, length)[0], atol=1e-5)
 
 
-def test_a_crossfade_keeps_the_level_of_equal_and_of_unrelated_sounds() -> None:
-    a, b = torch.randn(2, 200, 4000, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(crossfaded(a, a, 1000), a)
-    level = crossfaded(a, b, 1000).square().mean(dim=0)[:1000].reshape(10, 100).mean(dim=1)
-    torch.testing.assert_close(level, torch.ones(10), rtol=0, atol=0.05)
+@pytest.mark.parametrize(("before", "after"), [(1000, 990), (1000, 1003), (999, 1200)])
+def test_what_goes_round_is_stretched_without_a_seam(before: int, after: int) -> None:
+    def wave(size: int) -> torch.Tensor:
+        angle = 2 * torch.pi * torch.arange(size, dtype=torch.float64) / size
+        return 0.3 + (5 * angle + 1).sin() + 0.5 * (170 * angle).cos()
+
+    torch.testing.assert_close(stretched(wave(before), after), wave(after))
+
+
+def test_a_closed_loop_fills_its_latents_and_keeps_its_beats(codec: MelCodec) -> None:
+    asked = AudioOptions(seconds=3.84, bpm=125)
+    closed = codec.closed(asked)
+    frames = closed.seconds * codec.rate / codec.stride
+    assert frames == pytest.approx(round(frames), abs=1e-9)
+    assert abs(closed.seconds - asked.seconds) <= codec.stride / codec.rate / 2
+    assert closed.bpm * closed.seconds == pytest.approx(asked.bpm * asked.seconds)
+    assert codec.closed(AudioOptions()).bpm is None
 
 
 def test_only_what_lies_about_a_peak_is_turned_down() -> None:
