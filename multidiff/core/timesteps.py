@@ -16,6 +16,9 @@ from torch import Tensor
 from multidiff.core.method import Method
 from multidiff.core.schedule import NoiseSchedule
 
+NOISIEST = 20.0
+"""Where log-SNR is -infinity, as at t = 1 of rectified flow, minus this stands for it between given times."""
+
 Grid = Callable[[NoiseSchedule, int], Tensor]
 """(schedule, steps) -> (steps + 1,) float64 times. Raises ValueError when there are no such steps."""
 
@@ -101,16 +104,24 @@ def karras(sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0) 
 
 
 def fixed(times: str | Sequence[float]) -> Grid:
-    """The given times, falling from 1 at most to 0; as text separated by spaces, for recipes. For `optimised_times`."""
+    """The given times, falling from 1 at most to 0; as text separated by spaces, for recipes. For `optimised_times`.
+
+    For another number of steps their log-SNR is interpolated linearly (Sabour et al. 2024, 2404.14507, section 4).
+    """
     numbers = [float(number) for number in times.split()] if isinstance(times, str) else list(times)
     path = torch.tensor(numbers, dtype=torch.float64)
     if len(path) < 2 or path[0] > 1 or path[-1] != 0 or bool((path.diff() >= 0).any()):
         raise ValueError(f"times {times} must fall from 1 at most to 0, strictly")
 
     def grid(schedule: NoiseSchedule, steps: int) -> Tensor:
-        if steps != len(path) - 1:
-            raise ValueError(f"the given times make {len(path) - 1} steps, not {steps}")
-        return path.clone()
+        if steps == len(path) - 1:
+            return path.clone()
+        log_snr = schedule.log_snr(path[:-1]).clamp(min=-NOISIEST)
+        place = torch.linspace(0, len(log_snr) - 1, steps, dtype=torch.float64)
+        below = place.floor().long().clamp(max=len(log_snr) - 1)
+        above = (below + 1).clamp(max=len(log_snr) - 1)
+        between = schedule.inverse(torch.lerp(log_snr[below], log_snr[above], place - below))
+        return torch.cat([path[:1], between[1:], path[-1:]])
 
     return _counted(grid)
 

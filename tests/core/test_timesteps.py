@@ -63,10 +63,25 @@ def test_optimised_times_are_near_the_best_named_grid_whichever_that_is(name):
         assert errors["optimised"] < 0.7 * errors["log-snr"], errors
 
 
+@pytest.mark.parametrize("name", ["cosine", "flow"])
+def test_given_times_are_interpolated_in_log_snr_for_another_number_of_steps(name):
+    path = schedule(name)
+    given = make(GRIDS, "log-snr")(path, 9)
+    grid = make(GRIDS, "fixed", {"times": given.tolist()})
+    assert torch.equal(grid(path, 1), given[[0, -1]])
+    for steps in (4, 17, 33):
+        times = grid(path, steps)
+        assert len(times) == steps + 1
+        assert bool((times.diff() < 0).all())
+        assert torch.equal(times[[0, -1]], given[[0, -1]])
+    doubled = grid(path, 17)
+    torch.testing.assert_close(doubled[2:-1:2], given[1:-1])
+    middle = path.log_snr(given[1:-1])
+    torch.testing.assert_close(path.log_snr(doubled[3:-2:2]), (middle[1:] + middle[:-1]) / 2)
+
+
 def test_given_times_are_a_grid_and_are_read_from_text():
     times = make(GRIDS, "fixed", {"times": "1 0.5 0.2 0"})(schedule("flow"), 3)
     assert times.tolist() == [1.0, 0.5, 0.2, 0.0]
-    with pytest.raises(ValueError, match="make 3 steps, not 4"):
-        make(GRIDS, "fixed", {"times": [1.0, 0.5, 0.2, 0.0]})(schedule("flow"), 4)
     with pytest.raises(ValueError, match="must fall"):
         make(GRIDS, "fixed", {"times": [1.0, 0.5, 0.5, 0.0]})
