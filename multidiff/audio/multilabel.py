@@ -6,6 +6,7 @@ not.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 
@@ -27,9 +28,6 @@ class MultiLabelTagger(Tagger):
     shortest_crop, mixed = 0.5, 0.0
     """An instrument that is listed may pause, and its sounds are mixed already."""
 
-    shortest_crop = 0.5
-    """An instrument that is listed may pause."""
-
     def label(self, example: Example) -> Tensor:
         """(K,) float, 1 for the classes that an example's label lists. Raises MediaError where one is none of them."""
         classes, labels = self.spec.classes, set(filter(None, example.label.split(SEPARATOR)))
@@ -45,8 +43,8 @@ class MultiLabelTagger(Tagger):
     def scores(self, logits: Tensor, labels: Tensor) -> dict[str, float]:
         """`f1` of each class that occurs in labels (B, K), and `f1`, their mean."""
         each = f1(logits > 0, labels > 0.5)
-        of_classes = {f"f1_{name}": value for name, value in zip(self.spec.classes, each.tolist(), strict=True)}
-        return {"f1": float(each.nanmean())} | {key: value for key, value in of_classes.items() if value == value}
+        of_classes = zip(self.spec.classes, each.tolist(), strict=True)
+        return {"f1": float(each.nanmean())} | {f"f1_{name}": f for name, f in of_classes if not math.isnan(f)}
 
     @torch.no_grad()
     def log_probabilities(self, embeddings: Tensor) -> Tensor:
@@ -67,10 +65,10 @@ class MultiLabelTagger(Tagger):
         return {"named_f1": float(f1(heard, named).nanmean()), "named_heard": float(heard[named].float().mean())}
 
     def named(self, text: str) -> Tensor:
-        """Which classes a text names, (K,) bool: as a word of it, hyphens aside, in the singular or plural."""
-        words = set(re.findall(r"[a-z0-9]+", text.lower().replace("-", "")))
-        plain = [name.lower().replace("_", "").replace("-", "") for name in self.spec.classes]
-        return torch.tensor([bool({name, f"{name}s"} & words) for name in plain])
+        """Which classes a text names, (K,) bool: as words of it, hyphens aside, in the singular or plural."""
+        said = text.lower().replace("-", "").replace("_", " ")
+        words = [map(re.escape, name.lower().replace("-", "").split("_")) for name in self.spec.classes]
+        return torch.tensor([bool(re.search(rf"\b{' ?'.join(each)}s?\b", said)) for each in words])
 
 
 def f1(heard: Tensor, true: Tensor) -> Tensor:
