@@ -26,11 +26,10 @@ def faded(waves: Tensor, size: int) -> Tensor:
 
 
 def stretched(waves: Tensor, samples: int) -> Tensor:
-    """Waveforms (..., n) that go round in a circle, as (..., samples) of the same circle: by their Fourier series."""
-    spectrum = torch.fft.rfft(waves)
-    size = samples // 2 + 1
-    fitting = F.pad(spectrum, (0, max(size - spectrum.shape[-1], 0)))[..., :size]
-    return torch.fft.irfft(fitting, samples) * (samples / waves.shape[-1])
+    """Waveforms (..., n) that go round in a circle, as (..., samples) of the same circle: by their Fourier series, of
+    what lies below half of both rates."""
+    below = torch.fft.rfft(waves)[..., : (min(waves.shape[-1], samples) + 1) // 2]
+    return torch.fft.irfft(below, samples) * (samples / waves.shape[-1])
 
 
 def limited(waves: Tensor, ceiling: float, size: int) -> Tensor:

@@ -168,6 +168,12 @@ def test_what_goes_round_is_stretched_without_a_seam(before: int, after: int) ->
     torch.testing.assert_close(stretched(wave(before), after), wave(after))
 
 
+@pytest.mark.parametrize("after", [990, 1000, 1200])
+def test_half_the_rate_belongs_to_no_stretched_wave(after: int) -> None:
+    """There a wave has no phase, and a longer one would be twice as loud."""
+    assert stretched(torch.tensor([1.0, -1.0] * 500), after).abs().max() < 1e-6
+
+
 def test_a_closed_loop_fills_its_latents_and_keeps_its_beats(codec: MelCodec) -> None:
     asked = AudioOptions(seconds=3.84, bpm=125)
     closed = codec.closed(asked)
