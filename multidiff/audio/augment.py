@@ -7,12 +7,9 @@ import math
 import torch
 from torch import Tensor
 
-from multidiff.audio.batch import crop, uniform
+from multidiff.audio.batch import QUIETEST, crop, starts, uniform
 from multidiff.audio.tagger import MelCNN
 from multidiff.audio.vocoder import MEL_MEAN
-
-QUIETEST = 0.1
-"""Crops are turned down by a random factor between 1 and this: given recordings come at every level."""
 
 MASKED = 0.15
 """The largest share of frames and of bins that a mask hides."""
@@ -28,8 +25,7 @@ def varied(rows: dict[str, Tensor], listener: MelCNN, generator: torch.Generator
     mel, floor = rows["mel"].float(), math.log(listener.log_mel.floor)
     (count, bins, frames), shortest = mel.shape, listener.shortest_crop
     size = round(frames * (shortest + (1 - shortest) * float(uniform(1, generator))))
-    sounding = rows["samples"].cpu() // listener.log_mel.hop
-    start = (uniform(count, generator) * ((sounding - size).clamp(min=0) + 1)).long()
+    start = starts(rows["samples"].cpu() // listener.log_mel.hop, size, generator)
     gain = math.log(QUIETEST) * uniform(count, generator)[:, None, None].to(mel)
     sound = (crop(mel, start, size, floor) + gain).clamp(min=floor)
     share = listener.mixed * uniform(count, generator).to(mel)

@@ -1,7 +1,8 @@
 """Sounds -> prepared rows -> training batches.
 
-A row is one clip of fixed size: `wave` (S, n) int16, `mel` (S, M, F) float16, `samples` () int64 that are sound (the
-rest is padding), of S channels of sound, and `bpm` () float32, the tempo that the caption states, or 0. Everything after that needs tensors and a generator only.
+A row is one clip of fixed size, of S channels of sound: `wave` (S, n) int16, `mel` (S, M, F) float16, `samples` ()
+int64 that are sound (the rest is padding), and `bpm` () float32, the tempo that the caption states, or 0. Everything
+after that needs tensors and a generator only.
 """
 
 from __future__ import annotations
@@ -28,8 +29,11 @@ FILL, CONTINUE = 0.3, 0.2
 RESTORE = 0.2
 """Rate at which an item is to be restored, of those generated freely otherwise and of the others alike."""
 
+QUIETEST = 0.1
+"""What must work with recordings of every level learns from crops turned down by a random factor between 1 and this."""
+
 LOUDEST_GAIN = 3.0
-"""At which an item to be restored is turned up at most: its degraded version is brought to PEAK, as given sounds are."""
+"""At most, by which an item to be restored is turned up: degraded versions are brought to PEAK, as given sounds are."""
 
 
 def prepare(example: Example, data: AudioData, codec: MelModule) -> dict[str, Tensor]:
@@ -62,7 +66,7 @@ def batch(rows: dict[str, Tensor], codec: MelCodec, generator: torch.Generator) 
     size = length * compression
 
     frames = (samples.cpu() + hop - 1) // hop
-    start = (uniform(len(frames), generator) * ((frames - size).clamp(min=0) + 1)).long()
+    start = starts(frames, size, generator)
     active = (frames - start).clamp(max=size)
     floor = math.log(codec.log_mel.floor)
     restoring = uniform(len(frames), generator) < RESTORE
@@ -125,6 +129,11 @@ def sides(rows: dict[str, Tensor]) -> dict[str, Tensor]:
 def uniform(count: int, generator: torch.Generator) -> Tensor:
     """(count,) numbers in [0, 1) on the CPU, whatever the generator's device."""
     return torch.rand(count, generator=generator, device=generator.device).cpu()
+
+
+def starts(lengths: Tensor, size: int, generator: torch.Generator) -> Tensor:
+    """Random places (B,) int64 where crops of `size` begin, wholly within lengths (B,) that are as long or longer."""
+    return (uniform(len(lengths), generator) * ((lengths - size).clamp(min=0) + 1)).long()
 
 
 def crop(values: Tensor, start: Tensor, size: int, fill: float) -> Tensor:

@@ -20,8 +20,8 @@ PHASES = 2 * len(PARTS)
 def beat(codec: MelModule, bpm: Tensor, start: Tensor, length: int) -> Tensor:
     """Sines and cosines (B, PHASES, length) of those periods in the middle of each latent frame.
 
-    bpm (B,): beats per minute, 0 where there is no tempo, which makes zeros; start (B,): the seconds from the first beat
-    to the first frame.
+    bpm (B,): beats per minute, 0 where there is no tempo, which makes zeros; start (B,): the seconds from the first
+    beat to the first frame.
     """
     seconds = start[:, None] + (torch.arange(length) + 0.5) * (codec.stride / codec.rate)
     phase = 2 * math.pi * torch.tensor(PARTS)[:, None] * (bpm[:, None] / 60 * seconds)[:, None]

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
-from multidiff.audio.augment import QUIETEST, varied
-from multidiff.audio.batch import crop, sides, uniform
+from multidiff.audio.augment import varied
+from multidiff.audio.batch import QUIETEST, crop, sides, starts, uniform
 from multidiff.audio.codec import MelCodec
 from multidiff.audio.tagger import Tagger
 
@@ -53,9 +53,8 @@ class AutoencoderObjective:
     def _crops(self, rows: dict[str, Tensor], generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Log-mels (B, M, VAE_FRAMES) and log gains (B, 1, 1)."""
         log_mel, hop = rows["mel"].float(), self.codec.spec.mel.hop
-        room = (rows["samples"].cpu() // hop - VAE_FRAMES).clamp(min=0) + 1
-        start = (uniform(len(room), generator) * room).long()
-        gain = (math.log(QUIETEST) * uniform(len(room), generator)).to(log_mel)
+        start = starts(rows["samples"].cpu() // hop, VAE_FRAMES, generator)
+        gain = (math.log(QUIETEST) * uniform(len(start), generator)).to(log_mel)
         return crop(log_mel, start, VAE_FRAMES, math.log(self.codec.log_mel.floor)), gain[:, None, None]
 
 

@@ -14,14 +14,12 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
-from multidiff.audio.batch import crop, sides, uniform
+from multidiff.audio.batch import QUIETEST, crop, sides, starts, uniform
 from multidiff.audio.codec import MelCodec
 from multidiff.audio.discriminator import Discriminators
 
 FRAMES = 64
 """Mel frames of a training crop: 16384 samples, Vocos's."""
-QUIETEST = 0.1
-"""Crops are turned down by a random factor between 1 and this: given recordings come at every level."""
 MEL_WEIGHT, SPECTRAL_WEIGHT = 45.0, 2.5
 """Beside discriminators."""
 
@@ -73,8 +71,8 @@ class VocoderObjective:
         rows = sides(rows)
         wave, samples = rows["wave"].float() / 32768, rows["samples"].cpu()
         size = self.codec.log_mel.samples(FRAMES)
-        start = (uniform(len(samples), generator) * ((samples - size).clamp(min=0) + 1)).long()
-        gain = QUIETEST ** uniform(len(samples), generator)
+        start = starts(samples, size, generator)
+        gain = QUIETEST ** uniform(len(start), generator)
         wave = crop(wave, start, size, 0.0) * gain[:, None].to(wave)
         generated, spectral, mel = self._distances(wave)
         if self.discriminators is None:

@@ -17,7 +17,7 @@ import click
 import multidiff
 from multidiff.errors import MultidiffError, Notice
 
-# Before torch is loaded: its threads, waiting for each other, would spin, and beside other work on the machine everything
+# Before torch is loaded: its threads, waiting for each other, would spin, and beside other work on the machine all
 # would take many times as long.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
