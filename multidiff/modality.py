@@ -119,6 +119,10 @@ class Looping(Protocol):
         """The options, nearest to these, of media that fill x (B, *event) exactly, so that x goes round."""
         ...
 
+    def encode_loop(self, media: Sequence[Any], options: Any) -> Tensor:
+        """x (B, *event) that goes round, of as many media whose ends meet, as long as `options` say."""
+        ...
+
     def decode_loop(self, x: Tensor, options: Any) -> list[Any]:
         """Of x that goes round, media as long as `options` ask for."""
         ...

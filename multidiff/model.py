@@ -148,10 +148,11 @@ class Model(Trained):
         if not 0 < strength <= 1:
             raise InputError(f"strength {strength}: give a number above 0 and at most 1")
         asked = self._asked(prompt, **values)
-        x0, told = self.encode(media)
+        loop = asked.sampling.loop
+        x0, told = self.encode(media, loop=loop)
         options = self.modality.options_of(media, asked.options)
         shape = tuple(x0.shape[1:])
-        plan = self._plan(asked.sampling, shape, self._told(options))
+        plan = self._plan(asked.sampling, shape, self._told(self._closed(options) if loop else options))
         plain = self.under(self.denoiser(), asked.sampling)
         edit = core.Edit(x0, strength, plain, told | self.tokens([asked.sampling.source]))
         method = asked.sampling.editing.make(core.EDITINGS)
@@ -159,7 +160,7 @@ class Model(Trained):
         made = []
         for each in seeds(count, seed):
             x = self._end(method(plan, self._noise(each, shape), edit), steps, progress)
-            decoded = self._decode(x, options, asked.sampling.loop)[0]
+            decoded = self._decode(x, options, loop)[0]
             made.append(self.modality.restore(decoded, media, self.codec))
         return made
 

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -66,7 +66,7 @@ class Trained:
         self.others = others
         self.classifier: PromptClassifier | None = None
         self.captions: tuple[str, ...] = ()
-        """What it learned from was called: the most frequent captions first."""
+        """Of what it learned from, the most frequent first."""
 
     def __repr__(self) -> str:
         return f"Model({self.name!r}, {self.modality.name}, {self.parameters / 1e6:.1f} M parameters, {self.device})"
@@ -198,13 +198,14 @@ class Trained:
         scorer = self.others(self.modality.scorer)
         return lambda item: float(scorer.similarity([item], [prompt]))
 
-    def encode(self, media: Any, prompt: str = "") -> tuple[Tensor, dict[str, Tensor]]:
+    def encode(self, media: Any, prompt: str = "", loop: bool = False) -> tuple[Tensor, dict[str, Tensor]]:
         """(x0 (1, *event) in model space, the condition of its length and the prompt). Raises MediaError."""
         self._takes(media)
-        options = self.modality.options_of(media, self.recipe.options)
+        options, codec = self.modality.options_of(media, self.recipe.options), cast(Any, self.codec)
+        loop = loop and isinstance(codec, Looping)
         with torch.no_grad():
-            x0 = self.codec.encode([media]).to(self.device)  # type: ignore[operator]
-        own = self.modality.extra_condition(self.codec, options, 1)
+            x0 = (codec.encode_loop([media], options) if loop else codec.encode([media])).to(self.device)
+        own = self.modality.extra_condition(codec, codec.closed(options) if loop else options, 1)
         return x0, {key: value.to(self.device) for key, value in own.items()} | self.tokens([prompt])
 
     def _takes(self, media: Any) -> None:

@@ -163,6 +163,15 @@ class MelCodec(MelModule):
         padded = torch.stack([F.pad(wave, (0, longest - wave.shape[1])) for wave in waves])
         return self.encode_mel(self.mel(padded))
 
+    @torch.no_grad()
+    def encode_loop(self, media: Sequence[Audio], options: Any) -> Tensor:
+        """As `encode`, of sounds of `options.seconds` that go round: stretched to what is `closed`, and encoded as a
+        part of themselves repeated."""
+        size, beside = self.samples(self.closed(options).seconds), self.reach * self.stride
+        around = torch.arange(-beside, size + beside) % size
+        waves = [stretched(self.wave(audio), size)[:, around] * (PEAK / audio.peak) for audio in media]
+        return self.encode_mel(self.mel(torch.stack(waves)))[..., self.reach :][..., : size // self.stride]
+
     def encode_mel(self, log_mel: Tensor) -> Tensor:
         """x (B, C, T) of log-mels (B, S, M, F)."""
         x: Tensor = self.autoencoder.encode(log_mel.flatten(0, 1)).unflatten(0, log_mel.shape[:2])

@@ -159,6 +159,19 @@ def test_a_loop_is_one_period_of_its_latents_repeated(codec: MelCodec, seconds: 
     np.testing.assert_allclose(sound, stretched(once, length)[0], atol=1e-5)
 
 
+def test_what_goes_round_is_encoded_wherever_it_begins(codec: MelCodec) -> None:
+    noise = 0.1 * torch.randn(20 * codec.stride, generator=torch.Generator().manual_seed(0))
+    loop, longer, later = (
+        Audio(wave, codec.rate) for wave in (noise, stretched(noise, len(noise) + 300), noise.roll(7 * codec.stride))
+    )
+    x, of_longer, of_later = (
+        codec.encode_loop([audio], AudioOptions(seconds=audio.seconds)) for audio in (loop, longer, later)
+    )
+    assert x.shape == (1, 8, 20)
+    torch.testing.assert_close(of_later, x.roll(7, -1), rtol=0, atol=1e-4)
+    torch.testing.assert_close(of_longer, x, rtol=0, atol=0.02)
+
+
 @pytest.mark.parametrize(("before", "after"), [(1000, 990), (1000, 1003), (999, 1200)])
 def test_what_goes_round_is_stretched_without_a_seam(before: int, after: int) -> None:
     def wave(size: int) -> torch.Tensor:
