@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from multidiff.audio.codec import PEAK, MelCodec
+from multidiff.audio.codec import FULL_SCALE, PEAK, MelCodec
+from multidiff.audio.edges import EDGE, limited
 from multidiff.audio.media import Audio, usable
 from multidiff.errors import InputError
 from multidiff.modality import Given, Spec
@@ -20,6 +21,8 @@ AUDIBLE = 1e-6
 """Power of a frequency against the strongest, -60 dB, from which a sound counts as having it."""
 CROSSOVER = 0.85
 """Share of the cutoff at which generated frequencies begin to come in."""
+LOUDER = 4.0
+"""Factor by which generated frequencies are turned up at most: a larger one says that the two have little in common."""
 NEARLY = 0.95
 """Share of the model's highest frequency from which a sound has nothing left to gain."""
 
@@ -70,7 +73,7 @@ def bandwidth(audio: Audio) -> float:
 
 def restored(generated: Audio, audio: Audio, degraded: Degraded) -> Audio:
     """The generated sound at the level of `audio`, with its channels and length; of more frequencies also at a rate
-    that holds them, and below the cutoff the given sound itself."""
+    that holds them, and below the cutoff the given sound itself; peaks beyond full scale are limited."""
     rate = max(audio.rate, generated.rate) if degraded.cutoff else audio.rate
     length = round(audio.samples.shape[1] * rate / audio.rate)
     new = generated.remix(audio.channels).resample(rate).samples[:, :length]
@@ -86,5 +89,6 @@ def restored(generated: Audio, audio: Audio, degraded: Degraded) -> Audio:
     # As loud as the given sound where both have something to say.
     both = (frequency >= 0.5 * degraded.cutoff) & (frequency <= CROSSOVER * degraded.cutoff)
     there, here = (np.sqrt((np.abs(each[:, both]) ** 2).sum()) for each in spectra)
-    mixed = spectra[0] * (1 - above) + spectra[1] * above * (there / here if here > 0 else 1.0)
-    return Audio(np.fft.irfft(mixed, length), rate)
+    gain = min(there / here, LOUDER) if here > 0 else 1.0
+    mixed = torch.from_numpy(np.fft.irfft(spectra[0] * (1 - above) + spectra[1] * above * gain, length))
+    return Audio(limited(mixed, max(FULL_SCALE, audio.peak), round(EDGE * rate)).numpy(), rate)

@@ -8,7 +8,7 @@ from multidiff.audio.data import AudioData
 from multidiff.audio.degrade import coloured, low_passed, spoiled, with_noise
 from multidiff.audio.media import Audio
 from multidiff.audio.modality import AUDIO
-from multidiff.audio.restoration import Denoise, SuperResolution, bandwidth
+from multidiff.audio.restoration import LOUDER, Denoise, SuperResolution, bandwidth
 from multidiff.errors import InputError
 
 RATE = 22050
@@ -62,7 +62,7 @@ def test_half_of_what_is_spoiled_is_noisy_and_half_muffled() -> None:
     assert torch.equal(high > 1e-2, shares[0] < 0.5)
 
 
-def test_items_to_restore_show_the_network_a_degraded_version_as_loud_as_given_sounds(codec: MelCodec) -> None:
+def test_items_to_restore_show_the_network_a_degraded_version_and_nothing_known(codec: MelCodec) -> None:
     prepared = [AUDIO.prepare(example, DATA, codec) for example in AUDIO.examples(DATA, "train")]
     rows = {key: torch.stack([row[key] for row in prepared]) for key in prepared[0]}
     found = [AUDIO.batch(rows, codec, DATA, torch.Generator().manual_seed(seed)).condition for seed in range(20)]
@@ -103,6 +103,20 @@ def test_super_resolution_keeps_every_given_frequency_and_adds_those_above(codec
     # White noise on both sides: as loud above the cutoff as below.
     levels = [np.abs(made[:, (frequency > a) & (frequency < b)]).mean() for a, b in ((1000, 2500), (4500, 9000))]
     assert levels[1] == pytest.approx(levels[0], rel=0.1)
+
+
+def test_what_shares_no_frequency_with_the_given_sound_is_not_turned_up_without_bound(codec: MelCodec) -> None:
+    time = np.arange(RATE) / RATE
+    audio = Audio(0.8 * np.sin(2 * np.pi * 2500 * time), RATE)
+    given, _ = AUDIO.given(audio, "super-resolution", SuperResolution(cutoff=3000.0), codec, AUDIO.options())
+    generated = Audio(0.2 * np.sin(2 * np.pi * 6000 * time) + 1e-4 * np.sin(2 * np.pi * 2000 * time), RATE)
+    sharp = AUDIO.merge(generated, audio, given)
+    assert sharp.peak <= 0.981
+    quiet = Audio(0.1 * audio.samples, RATE)
+    given, _ = AUDIO.given(quiet, "super-resolution", SuperResolution(cutoff=3000.0), codec, AUDIO.options())
+    sharp = AUDIO.merge(generated, quiet, given)
+    added = sharp.samples - quiet.samples
+    assert np.abs(added).max() == pytest.approx(LOUDER * 0.2 * quiet.peak / 0.9, rel=1e-2)
 
 
 def test_a_sound_with_all_frequencies_has_nothing_to_gain(codec: MelCodec) -> None:
