@@ -82,9 +82,14 @@ def evaluate_codec(
 
     made["real"] = real
     report = CodecReport(
-        *(model.name, tuple(roots), split, len(real), torch.get_num_threads(), str(model.device)),
-        {way: measured(way) for way in made},
-        left_out,
+        model=model.name,
+        data=tuple(roots),
+        split=split,
+        count=len(real),
+        threads=torch.get_num_threads(),
+        device=str(model.device),
+        figures={way: measured(way) for way in made},
+        left_out=left_out,
     )
     rows = []
     for index in spread(len(real)):

@@ -100,8 +100,17 @@ def evaluate_completion(
         for kind, rows in tried.items()
     }
     report = CompletionReport(
-        *(model.name, task, tuple(roots), split, len(shown), hypotheses, captions, asked.sampling.steps, seed, figures),
-        {kind: len(rows) for kind, rows in tried.items()},
+        model=model.name,
+        task=task,
+        data=tuple(roots),
+        split=split,
+        count=len(shown),
+        hypotheses=hypotheses,
+        captions=captions,
+        steps=asked.sampling.steps,
+        seed=seed,
+        figures=figures,
+        trials={kind: len(rows) for kind, rows in tried.items()},
     )
     sections = []
     for kind, rows in tried.items():

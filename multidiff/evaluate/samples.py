@@ -95,9 +95,19 @@ def evaluate(
         figures |= modality.memorisation(known, media)
         floor |= modality.memorisation(known, asked_for)
     faults = modality.faults(rest, seed) if isinstance(modality, Faulty) else {}
-    found = figures, floor, {name: quick(wrong) for name, wrong in faults.items()}
-    asked_of = split, len(shown), captions, asked.sampling.steps, seed
-    report = Report(model.name, tuple(roots), *asked_of, *found, left_out)
+    report = Report(
+        model=model.name,
+        data=tuple(roots),
+        split=split,
+        count=len(shown),
+        captions=captions,
+        steps=asked.sampling.steps,
+        seed=seed,
+        generated=figures,
+        floor=floor,
+        faults={name: quick(wrong) for name, wrong in faults.items()},
+        left_out=left_out,
+    )
     rows = []
     for index in spread(len(shown)):
         pair = [
