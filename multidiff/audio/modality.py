@@ -85,7 +85,7 @@ class AudioModality:
             return {"tagger": TaggerObjective(codec)}
         return {"vae": AutoencoderObjective(codec), "vocoder": VocoderObjective(codec)}
 
-    def parts(self, codec: MelCodec | Tagger) -> Mapping[str, Part]:
+    def parts(self, codec: MelModule) -> Mapping[str, Part]:
         if not isinstance(codec, MelCodec):
             return {}
         log_mel = torch.full((2, codec.spec.mel.n_mels, 64), MEL_MEAN)
@@ -175,7 +175,7 @@ class AudioModality:
 
         return loop_metrics(media)
 
-    def there_and_back(self, codec: MelCodec | Tagger, audio: Audio) -> Mapping[str, tuple[Audio, float]]:
+    def there_and_back(self, codec: MelModule, audio: Audio) -> Mapping[str, tuple[Audio, float]]:
         from multidiff.audio.reconstruction import there_and_back
 
         return there_and_back(codec, audio)

@@ -24,7 +24,7 @@ def there_and_back(codec: MelModule, audio: Audio) -> dict[str, tuple[Audio, flo
     Raises InputError for a codec that makes no sounds.
     """
     if not isinstance(codec, MelCodec):
-        raise InputError("a model with codec.classes tells sounds apart; it cannot make any")
+        raise InputError(f"a {type(codec).__name__.lower()} listens to sounds; its codec cannot make any")
     wave = codec.wave(audio).to(codec.log_mel.window.device)
     log_mel = codec.log_mel(wave)
     x, frames = codec.autoencoder.encode(log_mel), log_mel.shape[-1]

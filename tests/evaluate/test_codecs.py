@@ -41,5 +41,5 @@ def test_a_codec_without_a_denoiser_is_measured(tiny_codec: Path, tmp_path: Path
 def test_what_has_no_codec_that_loses_anything_is_refused(tiny_codec: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="what the codec of points loses is not measured"):
         evaluate_codec(tiny_model("points", tiny_codec), ("synth",), tmp_path / "out")
-    with pytest.raises(InputError, match="tells sounds apart"):
+    with pytest.raises(InputError, match="a tagger listens to sounds"):
         evaluate_codec(weights.load("classifier", "cpu"), sounds(tmp_path / "data"), tmp_path / "out")
