@@ -47,36 +47,39 @@ def trials(whole: Audio, task: str, seed: int, options: Mapping[str, Any]) -> li
         said = ", ".join(f"{key}={value}" for key, value in options.items())
         raise InputError(f"completions of sounds are measured with seconds to append, or their own options, not {said}")
     if task in ("denoise", "super-resolution"):
-        made = [_spoiled(whole, task, seed)]
-    elif task == "fill":
-        made = [_holed(whole, seed)] if whole.seconds >= 3 * GAP else []
-    elif options:
-        made = [_extended(whole, WINDOW, options["extend"])] if whole.seconds >= WINDOW else []
-    else:
-        made = [_extended(whole, whole.seconds - GAP, GAP)] if whole.seconds >= 3 * GAP else []
-    return [trial for trial in made if trial.given.peak >= SILENCE]
+        return _spoiled(whole, task, seed)
+    if task == "fill":
+        return _holed(whole, seed) if whole.seconds >= 3 * GAP else []
+    if options:
+        return _extended(whole, WINDOW, options["extend"]) if whole.seconds >= WINDOW else []
+    return _extended(whole, whole.seconds - GAP, GAP) if whole.seconds >= 3 * GAP else []
 
 
-def _holed(whole: Audio, seed: int) -> Trial:
+def _holed(whole: Audio, seed: int) -> list[Trial]:
     start = GAP + np.random.default_rng(seed).random() * (whole.seconds - 3 * GAP)
     options = {"from": start, "to": start + GAP}
     given = Audio(whole.samples.copy(), whole.rate)
     given.samples[:, round(start * whole.rate) : round((start + GAP) * whole.rate)] = 0
-    return Trial("fill", whole, given, options, gap(given, Fill.model_validate(options)))
+    if given.peak < SILENCE:
+        return []
+    return [Trial("fill", whole, given, options, gap(given, Fill.model_validate(options)))]
 
 
-def _extended(whole: Audio, known: float, extra: float) -> Trial:
+def _extended(whole: Audio, known: float, extra: float) -> list[Trial]:
     given = whole.cut(0, known)
+    if given.peak < SILENCE:
+        return []
     kind = "extend" if known + extra <= whole.seconds + 1 / whole.rate else LONG
-    return Trial(kind, whole, given, {"extend": extra}, gap(given, Extend(seconds=extra)))
+    return [Trial(kind, whole, given, {"extend": extra}, gap(given, Extend(seconds=extra)))]
 
 
-def _spoiled(whole: Audio, task: str, seed: int) -> Trial:
+def _spoiled(whole: Audio, task: str, seed: int) -> list[Trial]:
     wave = torch.from_numpy(whole.samples)
     if task == "denoise":
         noise = torch.randn(wave.shape, generator=torch.Generator().manual_seed(seed))
-        return Trial(task, whole, Audio(with_noise(wave, noise, NOISE_DB).numpy(), whole.rate))
-    return Trial(task, whole, Audio(low_passed(wave, CUTOFF / whole.rate).numpy(), whole.rate), {"cutoff": CUTOFF})
+        return [Trial(task, whole, Audio(with_noise(wave, noise, NOISE_DB).numpy(), whole.rate))]
+    given = Audio(low_passed(wave, CUTOFF / whole.rate).numpy(), whole.rate)
+    return [Trial(task, whole, given, {"cutoff": CUTOFF})] if given.peak >= SILENCE else []
 
 
 def completion_metrics(of: Sequence[Trial], completions: Sequence[Sequence[Audio]]) -> dict[str, Figures]:
