@@ -13,6 +13,8 @@ from multidiff.files import written_whole
 
 RANGE_DB = 80.0
 KILOHERTZ = (0.1, 0.25, 0.5, 1, 2, 4, 8, 16)
+TITLE = 60
+"""Letters of a title in its full size that fit beside the duration."""
 _INK, _GRID = "#1f2937", "#e5e7eb"
 
 
@@ -35,7 +37,8 @@ def plot(audio: Audio, path: str | Path, title: str = "", given: Audio | None = 
         wave.fill_between(times, low, high, where=kept, color="#e88c3c", linewidth=0.4)
     reach = 1.05 * max(1.0, audio.peak)  # a sound in memory may be louder than full scale; saving turns it down
     wave.set(ylim=(-reach, reach), yticks=(-1, 0, 1), xlim=(0, audio.seconds))
-    wave.set_title(title or "sound", loc="left", fontsize=11, color=_INK, wrap=True, parse_math=False)
+    size = min(11.0, 11.0 * TITLE / max(len(title), 1))  # so that it ends before the duration
+    wave.set_title(title or "sound", loc="left", fontsize=size, color=_INK, wrap=True, parse_math=False)
     wave.set_title(f"{audio.seconds:.2f} s   {audio.rate / 1000:g} kHz", loc="right", fontsize=8, color="#6b7280")
     wave.grid(axis="x", color=_GRID)
     wave.set_axisbelow(True)
