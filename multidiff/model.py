@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
+from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from multidiff import core
-from multidiff.errors import InputError, MultidiffError
+from multidiff.errors import InputError, MultidiffError, Notice
 from multidiff.settings import Settings, named, resolve, task_of
 from multidiff.specs import MethodSpec, SampleSpec
 from multidiff.trained import Trained, checked
@@ -79,6 +81,7 @@ class Model(Trained):
 
         The first candidate is the one made with best_of = 1.
         """
+        self.denoiser()  # a model without one is an error before its prompt is looked at
         asked = self._asked(prompt, **values)
         prompt = asked.sampling.prompt
         if best_of > 1:
@@ -112,7 +115,8 @@ class Model(Trained):
         """`count` different wholes for one part: what is given is kept, the rest is generated.
 
         `values` may hold the options of the task, as on the command line, or by the names of their fields: a gap in a
-        sound is start=1.2, end=1.8.
+        sound is start=1.2, end=1.8. With `describe` an empty prompt stands for the likeliest caption that the model
+        knows, where some of what is made is so far from what is given that it would else be of any kind.
         """
         self._takes(media)
         self.denoiser()  # a model without one is an error before the media are looked at
@@ -120,6 +124,10 @@ class Model(Trained):
         given, options = self.modality.given(media, asked.task, asked.task_options, self.codec, asked.options)
         known, mask = given.known.to(self.device), given.mask.to(self.device)
         shape = tuple(known.shape[1:])
+        describe = asked.sampling.describe and not asked.sampling.prompt and self._far(mask)
+        if describe and (likeliest := self.described(media)):
+            warnings.warn(Notice(f'without a prompt, it goes on as "{likeliest}"'), stacklevel=2)
+            asked = replace(asked, sampling=asked.sampling.model_copy(update={"prompt": likeliest}))
         plan = self._plan(asked.sampling, shape, given.condition)
         if self._slides(asked.sampling, shape):
             made = self._slide(plan, asked.sampling, known, mask, count, seed, progress)
@@ -269,6 +277,17 @@ class Model(Trained):
     def _window(self, axis: int) -> int:
         """The length of time that the recipe's own options ask for, in model space."""
         return self.modality.event_shape(self.codec, self.recipe.options)[axis]
+
+    def _far(self, mask: Tensor) -> bool:
+        """Whether something is given, and a whole window lies beyond it or between it."""
+        axis = self.modality.time_axis
+        if axis is None:
+            return False
+        known = mask.movedim(axis, -1).flatten(0, -2).any(dim=0).nonzero()[:, 0].tolist()
+        if not known:
+            return False
+        edges = [-1, *known, mask.shape[axis]]
+        return max(after - before - 1 for before, after in pairwise(edges)) >= self._window(axis)
 
     def _slides(self, sampling: SampleSpec, shape: tuple[int, ...]) -> bool:
         axis = self.modality.time_axis

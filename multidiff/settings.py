@@ -48,7 +48,7 @@ def task_of(recipe: Recipe, modality: Modality, task: str | None, options: Mappi
         if own.issuperset(_needed(schema)):
             return name
     wanted = "; ".join(
-        f"{name}: {' '.join('--' + key for key in _needed(schema) or _keys(schema))}"
+        ": ".join([name, *filter(None, [" ".join("--" + key for key in _needed(schema) or _keys(schema))])])
         for name, schema in (fitting or tasks).items()
     )
     raise InputError(f"{recipe.name}: say what to complete ({wanted})")
@@ -66,6 +66,9 @@ def resolve(recipe: Recipe, modality: Modality, task: str, values: Mapping[str, 
     values = _aliased(modality, values)
     for key in values:
         if key not in known:
+            others = [name for name, other in modality.tasks.items() if key in _keys(other)]
+            if task and others:
+                raise InputError(f"{recipe.name}: {task} takes no '{key}', but {', '.join(others)} does")
             hint = did_you_mean(key, known, [*option_keys, *task_keys])
             raise InputError(f"{recipe.name} ({modality.name}): no option '{key}'{hint}")
     chosen = {key: value for key, value in values.items() if value is not None}

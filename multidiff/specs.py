@@ -177,6 +177,9 @@ class SampleSpec(Spec):
     prompt: str = ""
     negative: str = ""
     into: str = Field("", description="what the prompt turns into over time")
+    describe: bool = Field(
+        False, description="without a prompt, what is far from what is given takes the likeliest caption"
+    )
     source: str = Field("", description="what the edited file is, for inversion")
 
     def on(self, trained: core.NoiseSchedule) -> core.NoiseSchedule:

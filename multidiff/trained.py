@@ -198,6 +198,16 @@ class Trained:
         scorer = self.others(self.modality.scorer)
         return lambda item: float(scorer.similarity([item], [prompt]))
 
+    def described(self, media: Any) -> str:
+        """The likeliest of the model's captions for one item, by the medium's own scorer; empty without either."""
+        if not isinstance(self.modality, Scored) or self.others is None or self.text.dim == 0 or not self.captions:
+            return ""
+        try:
+            scorer = self.others(self.modality.scorer)
+        except ModelError:
+            return ""
+        return self.captions[int(scorer.similarity([media], self.captions).argmax())]
+
     def encode(self, media: Any, prompt: str = "", loop: bool = False) -> tuple[Tensor, dict[str, Tensor]]:
         """(x0 (1, *event) in model space, the condition of its length and the prompt). Raises MediaError."""
         self._takes(media)

@@ -78,7 +78,12 @@ def build(recipe: Recipe, device: str | torch.device = "cpu", seed: int | None =
     model = Model(recipe, modality, codec, network)
     weights = getattr(recipe.codec, "weights", "")
     if weights:
-        _fill(codec, locate(weights), "codec", recipe)
+        try:
+            found = locate(weights)
+        except ModelError as error:
+            cure = "make it by the runs that the head of the recipe lists, or name another"
+            raise ModelError(f"{recipe.name}: codec.weights: {error}; {cure}") from None
+        _fill(codec, found, "codec", recipe)
     elif not training_codec and any(True for _ in codec.parameters()):
         raise ModelError(
             f"{recipe.name}: codec.weights is empty, and a denoiser on an untrained codec learns noise; "

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from multidiff import recipe, weights
 from multidiff.audio.media import Audio
-from multidiff.errors import InputError, ModelError
+from multidiff.errors import InputError, ModelError, Notice
 from multidiff.model import Model
 from multidiff.points.media import PointCloud
 from multidiff.video.media import Video
@@ -324,3 +324,19 @@ def test_a_barely_edited_cloud_lies_on_the_given_one(tiny_codec: Path) -> None:
     cloud = PointCloud(np.random.default_rng(0).normal([5, 1, -3], [0.4, 0.2, 0.3], (64, 3)))
     edited = tiny_model("points", tiny_codec).edit(cloud, "a chair", strength=0.02, steps=50)[0]
     assert np.abs(edited.points - cloud.points).max() < 0.1
+
+
+def test_what_goes_on_for_long_without_a_prompt_goes_on_as_what_it_sounds_like() -> None:
+    model = weights.load("sfx", "cpu")
+    given = model.sample("rain falling steadily", seed=1)[0]
+    assert model.described(given) == "rain falling steadily"
+    named, plain = (
+        model.complete(given, "extend", extend=5, prompt=prompt, steps=2, describe=False)[0]
+        for prompt in ("rain falling steadily", "")
+    )
+    with pytest.warns(Notice, match="rain falling steadily"):
+        found = model.complete(given, "extend", extend=5, steps=2, describe=True)[0]
+    assert np.array_equal(found.samples, named.samples)
+    assert not np.array_equal(found.samples, plain.samples)
+    near = [model.complete(given, "extend", extend=1, steps=2, describe=describe)[0] for describe in (True, False)]
+    assert np.array_equal(near[0].samples, near[1].samples)

@@ -5,8 +5,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from multidiff import Audio, PointCloud, Video, weights
+from multidiff.audio.degrade import low_passed, with_noise
+from multidiff.audio.metrics import log_spectral_distance
+from multidiff.audio.tempo import agrees
 from multidiff.model import Model
 
 SEEDS = (1, 2, 3)
@@ -125,3 +129,27 @@ def test_a_completion_keeps_its_part_and_adds_to_it_in_its_own_coordinates() -> 
         assert ((added < low) | (added > high)).any(axis=1).mean() > 0.2
         assert np.abs(added - part.points.mean(axis=0)).max() < 1.5
     assert len(first) != len(second) or np.abs(first.points - second.points).max() > 0.01
+
+
+@pytest.mark.parametrize("bpm", [95, 140])
+def test_a_drum_loop_has_the_tempo_of_its_prompt_and_whole_bars(bpm: int) -> None:
+    prompt = f"a rock drum loop at {bpm} bpm with kick, snare and hi-hat"
+    loops = [model("drumloops").sample(prompt, bars=2, loop=True, seed=seed)[0] for seed in SEEDS]
+    assert {loop.samples.shape[1] for loop in loops} == {round(2 * 4 * 60 / bpm * 22050)}
+    assert sum(agrees(loop, bpm) for loop in loops) >= 2
+
+
+def test_a_muffled_sound_gets_back_some_of_what_it_lost_and_a_noisy_one_loses_noise() -> None:
+    """Rain without its high frequencies, and a bark amid noise: what is heard between barks falls silent."""
+    rain, bark = made("sfx", "rain falling steadily", 1), made("sfx", "a dog barking", 7)
+    wave = torch.from_numpy(rain.samples)
+    muffled = Audio(low_passed(wave, 3000 / rain.rate).numpy(), rain.rate)
+    sharp = model("sfx").complete(muffled, "super-resolution", cutoff=3000.0)[0]
+    distances = [float(log_spectral_distance(wave, torch.from_numpy(s.samples))) for s in (sharp, muffled)]
+    assert distances[0] < 0.5 * distances[1]
+    clean = torch.from_numpy(bark.samples)
+    drawn = torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
+    noisy = Audio(with_noise(clean, drawn, 10.0).numpy(), bark.rate)
+    restored = model("sfx").complete(noisy, "denoise")[0]
+    quiet = [float(np.quantile(np.abs(sound.samples), 0.2)) for sound in (restored, noisy)]
+    assert quiet[0] < 0.3 * quiet[1]

@@ -6,6 +6,7 @@ Samples are float32 in [-1, 1], channels first. soundfile and soxr are loaded wh
 from __future__ import annotations
 
 import base64
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
@@ -15,7 +16,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from multidiff.audio import files, ogg
-from multidiff.errors import MediaError, did_you_mean
+from multidiff.errors import MediaError, Notice, did_you_mean
 from multidiff.files import readable, written_whole
 
 MAX_CHANNELS = 32
@@ -24,6 +25,8 @@ SILENCE = 2.0**-15
 """A sound whose peak is below one step of 16-bit audio is silent."""
 
 ENCODINGS = {"wav": "PCM_16", "flac": "PCM_16", "ogg": "VORBIS", "mp3": "MPEG_LAYER_III"}
+LOUD = 0.01
+"""Peak beyond full scale, 0.1 dB, from which turning a sound down is said."""
 TAGS = ("title", "comment", "software", "artist", "date", "genre")
 VORBIS_RATES = range(1, 192_001)
 """libsndfile 1.2 crashes at Vorbis rates from 200 kHz on."""
@@ -129,6 +132,9 @@ class Audio:
             raise MediaError("the sound has no samples; nothing was written")
         if not np.isfinite(self.samples).all():
             raise MediaError("the sound holds NaN or infinite samples; nothing was written")
+        if self.peak > 1 + LOUD:
+            down = 20 * np.log10(self.peak)
+            warnings.warn(f"the sound is louder than {kind} holds and is turned down by {down:.1f} dB", Notice, 2)
         samples = (self.samples / max(self.peak, 1.0)).T
         if ENCODINGS[kind] == "PCM_16":  # libsndfile would truncate where this rounds
             samples = np.minimum(np.rint(2**15 * samples), 2**15 - 1).astype(np.int16)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -29,7 +30,7 @@ from multidiff.audio.scorer import Scorer
 from multidiff.audio.tagger import Tagger
 from multidiff.audio.vocoder import MEL_MEAN, RealVocos
 from multidiff.audio.vocoder_objective import VocoderObjective
-from multidiff.errors import InputError
+from multidiff.errors import InputError, Notice
 from multidiff.modality import Batch, Example, Given, Objective, OfCaptions, Part, Spec, Trial
 
 Task = Fill | Extend | Denoise | SuperResolution
@@ -116,6 +117,9 @@ class AudioModality:
     def given(
         self, audio: Audio, task: str, task_options: Task, codec: MelCodec, options: AudioOptions
     ) -> tuple[Given, AudioOptions]:
+        if audio.channels > codec.sides:
+            message = f"the model is mono: what it makes is the same in all {audio.channels} channels"
+            warnings.warn(message, Notice, stacklevel=2)
         if isinstance(task_options, Denoise | SuperResolution):
             options, found = self.options_of(audio, options), restoration.given(audio, task_options, codec)
             return replace(found, condition=found.condition | self.extra_condition(codec, options, 1)), options

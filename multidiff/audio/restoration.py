@@ -21,6 +21,8 @@ AUDIBLE = 1e-6
 """Power of a frequency against the strongest, -60 dB, from which a sound counts as having it."""
 CROSSOVER = 0.85
 """Share of the cutoff at which generated frequencies begin to come in."""
+FRAME = 1024
+"""Samples, over which loudness is compared."""
 LOUDER = 4.0
 """Factor by which generated frequencies are turned up at most: a larger one says that the two have little in common."""
 NEARLY = 0.95
@@ -71,6 +73,22 @@ def bandwidth(audio: Audio) -> float:
     return float(frequency[power >= AUDIBLE * power.max()].max())
 
 
+def _loudness(new: np.ndarray, audio: Audio) -> float:
+    """The gain at which the magnitudes of (channels, n) are nearest to those of the given sound, by least squares.
+
+    Loud parts decide, in which noise counts little. Between a quarter and LOUDER.
+    """
+    window = torch.hann_window(FRAME)
+    ours, theirs = (
+        torch.stft(
+            torch.from_numpy(samples).float(), FRAME, window=window, pad_mode="constant", return_complex=True
+        ).abs()
+        for samples in (new.mean(axis=0), audio.mono().samples[0])
+    )
+    level = float(ours.square().sum())
+    return min(max(float((ours * theirs).sum()) / level, 1 / LOUDER), LOUDER) if level > 0 else 1.0
+
+
 def restored(generated: Audio, audio: Audio, degraded: Degraded) -> Audio:
     """The generated sound at the level of `audio`, with its channels and length; of more frequencies also at a rate
     that holds them, and below the cutoff the given sound itself; peaks beyond full scale are limited."""
@@ -79,7 +97,7 @@ def restored(generated: Audio, audio: Audio, degraded: Degraded) -> Audio:
     new = generated.remix(audio.channels).resample(rate).samples[:, :length]
     new = np.pad(new, ((0, 0), (0, length - new.shape[1]))) / degraded.scale
     if not degraded.cutoff:
-        return Audio(new, rate)
+        return Audio(new * _loudness(new, audio), rate)
     old = audio.resample(rate).samples[:, :length]
     old = np.pad(old, ((0, 0), (0, length - old.shape[1])))
     frequency = np.fft.rfftfreq(length, 1 / rate)

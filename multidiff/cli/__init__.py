@@ -35,7 +35,7 @@ COMMANDS = {
     "grid": "The times of few steps that suit a model best.",
     "score": "How usual files are for a model.",
     "features": "What a model's network makes of files, as arrays.",
-    "export": "Parts of a model as TorchScript.",
+    "export": "Parts of a model as TorchScript or ONNX.",
     "eval": "Measure a model against real files.",
     "data": "Make, pack and check data sets.",
     "bench": "Measure samplers against theory and peers.",

@@ -51,6 +51,7 @@ SETTINGS = (
     "posterior",
     "windows",
     "loop",
+    "describe",
     "source",
 )
 

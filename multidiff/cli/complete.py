@@ -15,6 +15,11 @@ from multidiff.cli import common
 @click.option("--task", help="What to complete; by default what the options imply. See `multidiff inspect MODEL`.")
 @click.option("--prompt", default="", help="What the whole should be.")
 @click.option("--completion", help="How what is given is met; see `multidiff list completions`.")
+@click.option(
+    "--describe/--no-describe",
+    default=None,
+    help="Without a prompt, go far beyond what is given by the likeliest caption.",
+)
 @common.shared_options
 @common.medium_options(lambda modality: [*modality.tasks.values(), modality.options])
 def command(model: str, given: str, task: str | None, prompt: str, **values: Any) -> None:

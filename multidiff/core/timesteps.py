@@ -16,8 +16,8 @@ from torch import Tensor
 from multidiff.core.method import Method
 from multidiff.core.schedule import NoiseSchedule
 
-NOISIEST = 20.0
-"""Where log-SNR is -infinity, as at t = 1 of rectified flow, minus this stands for it between given times."""
+NOISIEST = 6.0
+"""Minus this stands for any noisier log-SNR between given times, as for that of rectified flow at t = 1."""
 
 Grid = Callable[[NoiseSchedule, int], Tensor]
 """(schedule, steps) -> (steps + 1,) float64 times. Raises ValueError when there are no such steps."""

@@ -129,4 +129,4 @@ def test_grid_saves_a_copy_that_samples_in_so_many_steps(run: Run) -> None:
     settings = json.loads(sampled.paths[0].with_suffix(".json").read_text())["job"]["settings"]
     assert settings["steps"] == 4
     assert settings["grid"]["name"] == "fixed"
-    assert run("sample", "fast", "a chair", "--steps", 5).is_refused(2, "4 steps, not 5")
+    assert run("sample", "fast", "a chair", "--steps", 5).code == 0
