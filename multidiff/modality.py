@@ -63,12 +63,13 @@ class Media(Protocol):
 
 @dataclass(frozen=True)
 class Example:
-    """One item of a data set."""
+    """One item of a data set, which begins `start` seconds into its source."""
 
     media: Any
     text: str = ""
     label: str = ""
     source: str = ""
+    start: float = 0.0
 
 
 @dataclass(frozen=True)

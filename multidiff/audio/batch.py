@@ -1,8 +1,9 @@
 """Sounds -> prepared rows -> training batches.
 
 A row is one clip of fixed size, of S channels of sound: `wave` (S, n) int16, `mel` (S, M, F) float16, `samples` ()
-int64 that are sound (the rest is padding), and `bpm` () float32, the tempo that the caption states, or 0. Everything
-after that needs tensors and a generator only.
+int64 that are sound (the rest is padding), `bpm` () float32, the tempo that the caption states, or 0, and `begin` ()
+float32, the seconds from the first beat, with which its file begins. Everything after that needs tensors and a
+generator only.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ def prepare(example: Example, data: AudioData, codec: MelModule) -> dict[str, Te
         "mel": log_mel.cpu().half(),
         "samples": torch.tensor(wave.shape[1]),
         "bpm": torch.tensor(stated(example.text) or 0.0),
+        "begin": torch.tensor(example.start),
     }
 
 
@@ -83,11 +85,12 @@ def batch(rows: dict[str, Tensor], codec: MelCodec, generator: torch.Generator) 
     mask = known_frames(sounding, length, generator)[:, None].to(x0)
     mask = mask * ~restoring[:, None, None].to(mask.device)
     seconds = torch.stack([start, start + active], dim=1) * (hop / codec.rate)
+    since = rows["begin"].cpu() + seconds[:, 0]
     condition = {
         "mask": mask,
         "known": x0 * mask,
         "degraded": degraded,
-        "beat": beat(codec, rows["bpm"].cpu(), seconds[:, 0], length).to(x0),
+        "beat": beat(codec, rows["bpm"].cpu(), since, length).to(x0),
         "seconds": seconds.to(x0),
     }
     return Batch(x0, condition, weight)

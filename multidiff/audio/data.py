@@ -61,7 +61,7 @@ def _clips(entry: Entry, spec: AudioData) -> Iterator[Example]:
         if clip.peak < QUIET * audio.peak or (start > 0 and clip.seconds < MIN_CLIP):
             continue
         source = f"{entry.path}@{start / spec.rate:g}s" if start else str(entry.path)
-        yield Example(clip, entry.caption, entry.label, source)
+        yield Example(clip, entry.caption, entry.label, source, start / spec.rate)
 
 
 def _active_seconds(entry: Entry, seconds: float) -> float:

@@ -33,14 +33,17 @@ def test_training_and_sampling_tell_the_same_beat(codec: MelCodec) -> None:
     """A row whose caption states a tempo, in a crop that begins with its sound, against options of that tempo."""
     data = AudioData(seconds=2.0)
     click = Audio(torch.randn(44100, generator=torch.Generator().manual_seed(0)).numpy() * 0.1, 22050)
-    rows = [AUDIO.prepare(Example(click, text), data, codec) for text in ("a loop at 140 bpm", "rain falling")]
+    texts, starts = ("a loop at 140 bpm", "rain falling", "a loop at 140 bpm"), (0.0, 0.0, 3.1)
+    examples = [Example(click, text, start=start) for text, start in zip(texts, starts, strict=True)]
+    rows = [AUDIO.prepare(example, data, codec) for example in examples]
     stacked = {key: torch.stack([row[key] for row in rows]) for key in rows[0]}
-    assert stacked["bpm"].tolist() == [140.0, 0.0]
+    assert stacked["bpm"].tolist() == [140.0, 0.0, 140.0]
     batch = AUDIO.batch(stacked, codec, data, torch.Generator().manual_seed(0))
     told = batch.condition["beat"]
     assert not told[1].any()
-    start = batch.condition["seconds"][:1, 0]
-    torch.testing.assert_close(told[:1], beat(codec, torch.tensor([140.0]), start, batch.x0.shape[-1]))
+    # The third is a later part of a long file, whose first beat was 3.1 s before.
+    start = batch.condition["seconds"][[0, 2], 0] + torch.tensor([0.0, 3.1])
+    torch.testing.assert_close(told[[0, 2]], beat(codec, torch.full((2,), 140.0), start, batch.x0.shape[-1]))
     options = AUDIO.options(seconds=2.0, bpm=140)
     own = AUDIO.extra_condition(codec, options, 1)["beat"]
     torch.testing.assert_close(own, beat(codec, torch.tensor([140.0]), torch.zeros(1), own.shape[-1]))

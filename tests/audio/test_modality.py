@@ -45,6 +45,7 @@ def test_rows_are_of_one_compact_size(rows, codec):
         "mel": (torch.float16, (1, 64, codec.log_mel.frames(33075))),
         "samples": (torch.int64, ()),
         "bpm": (torch.float32, ()),
+        "begin": (torch.float32, ()),
     }
 
 
