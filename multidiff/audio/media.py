@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from multidiff.audio import files, ogg
+from multidiff.audio import files, mp3, ogg
 from multidiff.errors import MediaError, Notice, did_you_mean
 from multidiff.files import readable, written_whole
 
@@ -138,16 +138,19 @@ class Audio:
         samples = (self.samples / max(self.peak, 1.0)).T
         if ENCODINGS[kind] == "PCM_16":  # libsndfile would truncate where this rounds
             samples = np.minimum(np.rint(2**15 * samples), 2**15 - 1).astype(np.int16)
-        data = BytesIO()
+        fields, data = _fields(tags or {}), BytesIO()
+        ascii_only = all(value.isascii() for value in fields.values())
         try:
             with soundfile.SoundFile(data, "w", self.rate, self.channels, ENCODINGS[kind], format=kind.upper()) as file:
-                for key, value in _fields(tags or {}).items():
+                for key, value in fields.items() if ascii_only or kind != "mp3" else ():
                     setattr(file, key, value)
                 # libsndfile's Vorbis encoder keeps a whole write on the stack: long sounds go in blocks.
                 for start in range(0, len(samples), _BLOCK):
                     file.write(samples[start : start + _BLOCK])
         except soundfile.LibsndfileError as error:
             raise MediaError(f"{kind} cannot hold {self!r} ({error.error_string}); {cure}") from None
+        if kind == "mp3" and not ascii_only:
+            return mp3.tagged(data.getvalue(), fields)
         return ogg.with_fixed_serial(data.getvalue()) if kind == "ogg" else data.getvalue()
 
     def resample(self, rate: int) -> Audio:

@@ -340,3 +340,18 @@ def test_a_sound_describes_itself() -> None:
     assert tones().preview(10) == "█" * 10
     assert Audio(np.r_[np.zeros(50), 0.5, 1.0], 100).preview(26).strip() == "▄█" or "█" in tones().preview()
     assert "data:audio/wav;base64,UklGR" in tones()._repr_html_()
+
+
+def test_an_mp3_keeps_a_long_title_in_any_letters(tmp_path: Path) -> None:
+    """libsndfile alone labels it Latin-1, and other programs show it garbled."""
+    sound = Audio(0.3 * np.sin(np.arange(22050) * 0.05), 22050)
+    title = "Ein Hund bellt \u2013 \u00fcn\u00efc\u00f6d\u00e9 \u72ac, und noch einer"
+    sound.save(tmp_path / "a.mp3", {"title": title, "seed": "3"})
+    with av.open(str(tmp_path / "a.mp3")) as container:
+        assert container.metadata["title"] == title
+        assert "seed=3" in container.metadata["comment"]
+        stored = (tmp_path / "a.mp3").read_bytes()
+        assert title.encode() in stored
+        assert stored[:4] == b"ID3\x04"
+    plain = Audio(sound.samples, 22050).save(tmp_path / "b.mp3", {"title": "a dog"})
+    assert np.array_equal(Audio.read(tmp_path / "a.mp3").samples, Audio.read(plain).samples)
