@@ -26,7 +26,7 @@ Condition = Mapping[str, Tensor]
 Keys used across the house: `tokens` (B, L, D) and `tokens_mask` (B, L) bool, the prompt;
 `known` (B, *event) and `mask` (B, ...) broadcastable to the event, 1 where x0 is known; `share` (B, ...) likewise, that
 of a second prompt.
-A medium may add its own (audio: `seconds`, `degraded`, `beat`); those that lie along time are in `core.LOCAL`.
+A medium may add its own (audio: `seconds`, `degraded`, `beat`); those with as many axes as x lie along its axes.
 """
 
 

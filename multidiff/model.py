@@ -265,8 +265,9 @@ class Model(Trained):
             return plan
         if sampling.windows and shape[axis] > (size := self._window(axis)):
             # Each window is told of its own length, and of what lies along time by its place in it.
-            own = self._told(self.recipe.options)
-            plan = replace(plan, condition=told | {key: own[key] for key in own.keys() - set(core.LOCAL)})
+            own, ndim = self._told(self.recipe.options), 1 + len(shape)
+            of_window = {key: value for key, value in own.items() if not core.is_local(key, value, ndim)}
+            plan = replace(plan, condition=told | of_window)
             if sampling.windows == "averaged":
                 windows = core.Windows(plan.denoiser, axis, size, -(-size // 2), sampling.loop)
                 plan = replace(plan, denoiser=windows)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from multidiff.core import GRIDS, SAMPLERS, Estimate, GaussianDenoiser, State, make, sample
-from multidiff.core.inverse import MMPS, OPERATORS, Loop, Measurement, Windows, sliding
+from multidiff.core.inverse import MMPS, OPERATORS, Loop, Measurement, Windows, local, sliding
 from tests.core.exact import CheapNoise, schedule
 
 SIZE, COUNT = 16, 600
@@ -205,3 +205,13 @@ def test_an_event_shorter_than_a_window_and_a_full_overlap_are_refused():
         sliding(lambda number, start, known, mask: known, torch.zeros(1, 8), torch.zeros(1, 8), 4, 4)
     with pytest.raises(ValueError, match="window"):
         sliding(lambda number, start, known, mask: known, torch.zeros(1, 3), torch.zeros(1, 3), 4, 2)
+
+
+def test_a_mediums_own_condition_lies_along_the_event_where_it_has_its_axes():
+    """A key the core has never heard of is cut with the window; the prompt and what is said of the whole are not."""
+    x, index = torch.zeros(1, 3, 8), torch.tensor([2, 3])
+    told = {"own": torch.arange(8.0).expand(1, 5, 8), "tokens": torch.zeros(1, 8, 8), "seconds": torch.zeros(1, 8)}
+    cut = local(told, x, -1, index)
+    assert cut["own"].tolist() == [[[2.0, 3.0]] * 5]
+    assert cut["tokens"].shape == (1, 8, 8)
+    assert cut["seconds"].shape == (1, 8)

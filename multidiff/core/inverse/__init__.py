@@ -5,14 +5,13 @@ from multidiff.core.inverse.editing import ddim_inversion, inversion_edit, sdedi
 from multidiff.core.inverse.methods import COMPLETIONS, EDITINGS, POSTERIORS, Completion, Edit, Editing, Plan, Posterior
 from multidiff.core.inverse.operators import OPERATORS, Operator
 from multidiff.core.inverse.posterior import DPS, MMPS, Measurement, PiGDM, ReconstructionGuidance
-from multidiff.core.inverse.windows import LOCAL, Loop, Windows, local, sliding
+from multidiff.core.inverse.windows import Loop, Windows, is_local, local, sliding
 
 __all__ = [
     "COMPLETIONS",
     "DPS",
     "EDITINGS",
     "KNOWN_STREAM",
-    "LOCAL",
     "MMPS",
     "OPERATORS",
     "POSTERIORS",
@@ -30,6 +29,7 @@ __all__ = [
     "Windows",
     "ddim_inversion",
     "inversion_edit",
+    "is_local",
     "local",
     "repaint_times",
     "sdedit",

@@ -26,8 +26,8 @@ from multidiff.core.denoiser import Condition, Denoiser, Estimate
 from multidiff.core.samplers.step import Draw, Sampler, State
 from multidiff.core.schedule import NoiseSchedule
 
-LOCAL = ("known", "mask", "degraded", "beat", "share")
-"""The keys of a condition that lie along the axes of the event."""
+PROMPT = ("tokens", "tokens_mask")
+"""The keys of a condition that have axes of their own. Others with as many axes as the event lie along its axes."""
 
 GOLDEN = 0.6180339887498949
 """Multiples of it fill [0, 1) evenly, however many there are."""
@@ -41,9 +41,14 @@ def _along(v: Tensor, x: Tensor, axis: int, index: Tensor) -> Tensor:
     return v.index_select(place, index)
 
 
+def is_local(key: str, value: Tensor, ndim: int) -> bool:
+    """Whether a tensor of a condition lies along the axes of x, which has `ndim` of them."""
+    return value.ndim == ndim and key not in PROMPT
+
+
 def local(condition: Condition, x: Tensor, axis: int, index: Tensor) -> dict[str, Tensor]:
     """The condition of the part of x (B, *event) that `index` picks along its axis."""
-    return {k: _along(v, x, axis, index) if k in LOCAL else v for k, v in (condition or {}).items()}
+    return {k: _along(v, x, axis, index) if is_local(k, v, x.ndim) else v for k, v in (condition or {}).items()}
 
 
 @dataclass(frozen=True)
