@@ -15,6 +15,7 @@ from torch import Tensor
 
 from multidiff import core
 from multidiff.errors import InputError, MultidiffError, Notice
+from multidiff.modality import Looping
 from multidiff.settings import Settings, named, resolve, task_of
 from multidiff.specs import MethodSpec, SampleSpec
 from multidiff.trained import Trained, checked
@@ -121,6 +122,7 @@ class Model(Trained):
         self._takes(media)
         self.denoiser()  # a model without one is an error before the media are looked at
         asked = self._asked(prompt, self.task_of(task, values), **values)
+        self._open(asked.sampling)
         given, options = self.modality.given(media, asked.task, asked.task_options, self.codec, asked.options)
         known, mask = given.known.to(self.device), given.mask.to(self.device)
         shape = tuple(known.shape[1:])
@@ -192,6 +194,7 @@ class Model(Trained):
         acting: core.Operator = named(operator, core.OPERATORS) if isinstance(operator, str | MethodSpec) else operator
         x, _ = self.encode(media)
         asked = self._asked(prompt, **values)
+        self._open(asked.sampling)
         options = self.modality.options_of(media, asked.options)
         try:
             measured = acting(x)
@@ -226,6 +229,7 @@ class Model(Trained):
         self._takes(last)
         given = {key: value for key, value in values.items() if value is not None}
         asked = self._asked(prompt, **{**INVERSION, **given})
+        self._open(asked.sampling)
         first, last = self.modality.alike(first, last)
         (a, told), (b, _) = self.encode(first, asked.sampling.prompt), self.encode(last)
         shape = tuple(a.shape[1:])
@@ -278,6 +282,11 @@ class Model(Trained):
     def _window(self, axis: int) -> int:
         """The length of time that the recipe's own options ask for, in model space."""
         return self.modality.event_shape(self.codec, self.recipe.options)[axis]
+
+    def _open(self, sampling: SampleSpec) -> None:
+        """Raises InputError where what has a given beginning or end is asked to go round."""
+        if sampling.loop and isinstance(self.codec, Looping):
+            raise InputError(f"{self.name}: only what is sampled or edited can be a loop; leave loop out")
 
     def _far(self, mask: Tensor) -> bool:
         """Whether something is given, and a whole window lies beyond it or between it."""

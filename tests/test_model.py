@@ -340,3 +340,14 @@ def test_what_goes_on_for_long_without_a_prompt_goes_on_as_what_it_sounds_like()
     assert not np.array_equal(found.samples, plain.samples)
     near = [model.complete(given, "extend", extend=1, steps=2, describe=describe)[0] for describe in (True, False)]
     assert np.array_equal(near[0].samples, near[1].samples)
+
+
+def test_what_has_a_given_beginning_makes_no_loop(tiny_codec: Path) -> None:
+    model, sound = tiny_model("audio", tiny_codec), given("audio")
+    for make in (
+        lambda: model.complete(sound, "extend", extend=0.1, loop=True, steps=1),
+        lambda: model.restore(sound, "averaged:factor=2", loop=True, steps=1),
+        lambda: model.interpolate(sound, sound, loop=True, steps=1),
+    ):
+        with pytest.raises(InputError, match="leave loop out"):
+            make()
