@@ -64,7 +64,7 @@ def test_options_under_which_nothing_can_be_measured_are_refused(tiny_codec: Pat
     def asked(task: str, **trial: float) -> None:
         evaluate_completion(sfx, task, data, tmp_path / "out", 4, 1, trial=trial, steps=1)
 
-    with pytest.raises(InputError, match="no option 'extend'"):
+    with pytest.raises(InputError, match="fill takes no 'extend', but extend does"):
         asked("fill", extend=2.0)
     with pytest.raises(InputError, match="seconds to append, or their own options, not extend=-2"):
         asked("extend", extend=-2.0)
