@@ -22,15 +22,13 @@ from torch import Tensor, nn
 from multidiff.audio.autoencoder import BAND, MelAutoencoder
 from multidiff.audio.edges import EDGE, faded, stretched
 from multidiff.audio.features import LogMel
-from multidiff.audio.media import Audio
+from multidiff.audio.media import FULL_SCALE, Audio
 from multidiff.audio.vocoder import GriffinLim, Vocos
 from multidiff.errors import ModelError
 from multidiff.modality import Spec
 
 PEAK = 0.9
 """Given sounds are brought to this peak for the model, which has learned from sounds at it (AudioData.peak)."""
-FULL_SCALE = 0.98
-"""The highest peak of a generated sound: room for the rounding and the filters of lossy formats."""
 CHUNK = 256
 """Latent frames decoded at once: 12 s at 22.05 kHz, so that long sounds need no more memory."""
 

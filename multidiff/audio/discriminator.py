@@ -26,8 +26,6 @@ PERIODS = (2, 3, 5, 7, 11)
 """Samples between the neighbours in a column."""
 RESOLUTIONS = (512, 1024, 2048)
 """FFT sizes of the spectrograms."""
-FULL_WIDTH = 32
-"""The published width: 41 M parameters. At 4 they have 0.6 M."""
 RESOLUTION_WEIGHT = 0.1
 """Of the discriminators of resolutions against those of periods. Vocos, section 3.3."""
 QUIETEST = 1e-3
@@ -87,7 +85,8 @@ def activations(x: Tensor, layers: nn.ModuleList, score: nn.Module) -> list[Tens
 
 
 class Discriminators(nn.Module):
-    """All of them, of a width: those of periods have `width` to 32 `width` channels, those of resolutions `width`.
+    """All of them, of a width: those of periods have `width` to 32 `width` channels, those of resolutions `width`. The
+    published width is 32 (41 M parameters); at 4 they have 0.6 M.
 
     Every sound is brought to full scale first (as for the Descript audio codec, Kumar et al. 2023, 2306.06546), so that
     quiet ones are judged as closely as loud ones.

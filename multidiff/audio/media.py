@@ -27,6 +27,10 @@ SILENCE = 2.0**-15
 ENCODINGS = {"wav": "PCM_16", "flac": "PCM_16", "ogg": "VORBIS", "mp3": "MPEG_LAYER_III"}
 LOUD = 0.01
 """Peak beyond full scale, 0.1 dB, from which turning a sound down is said."""
+FULL_SCALE = 0.98
+"""The highest peak of a generated sound: room for rounding and, mostly, for the filters of lossy formats."""
+LOSSY = ("ogg", "mp3")
+"""Formats whose filters raise peaks."""
 TAGS = ("title", "comment", "software", "artist", "date", "genre")
 VORBIS_RATES = range(1, 192_001)
 """libsndfile 1.2 crashes at Vorbis rates from 200 kHz on."""
@@ -119,7 +123,8 @@ class Audio:
     def encode(self, kind: str, tags: Mapping[str, str] | None = None) -> bytes:
         """A whole file in one of `formats`.
 
-        A sound beyond full scale is turned down as a whole, so nothing clips. Tags that the formats have no
+        A sound beyond full scale is turned down as a whole, and one that a lossy format would bring beyond it as well,
+        so nothing clips. Tags that the formats have no
         field for are listed in the comment as `key=value`. Raises MediaError for no samples, NaN samples, and for
         a rate or channel count that the format cannot hold.
         """
@@ -135,20 +140,29 @@ class Audio:
         if self.peak > 1 + LOUD:
             down = 20 * np.log10(self.peak)
             warnings.warn(f"the sound is louder than {kind} holds and is turned down by {down:.1f} dB", Notice, 2)
-        samples = (self.samples / max(self.peak, 1.0)).T
-        if ENCODINGS[kind] == "PCM_16":  # libsndfile would truncate where this rounds
-            samples = np.minimum(np.rint(2**15 * samples), 2**15 - 1).astype(np.int16)
-        fields, data = _fields(tags or {}), BytesIO()
-        ascii_only = all(value.isascii() for value in fields.values())
+        fields, gain = _fields(tags or {}), 1 / max(self.peak, 1.0)
         try:
-            with soundfile.SoundFile(data, "w", self.rate, self.channels, ENCODINGS[kind], format=kind.upper()) as file:
-                for key, value in fields.items() if ascii_only or kind != "mp3" else ():
-                    setattr(file, key, value)
-                # libsndfile's Vorbis encoder keeps a whole write on the stack: long sounds go in blocks.
-                for start in range(0, len(samples), _BLOCK):
-                    file.write(samples[start : start + _BLOCK])
+            data = self._encoded(kind, fields, gain)
+            while kind in LOSSY and (peak := np.abs(soundfile.read(BytesIO(data))[0]).max()) > 1:
+                gain *= FULL_SCALE / peak
+                data = self._encoded(kind, fields, gain)
         except soundfile.LibsndfileError as error:
             raise MediaError(f"{kind} cannot hold {self!r} ({error.error_string}); {cure}") from None
+        return data
+
+    def _encoded(self, kind: str, fields: Mapping[str, str], gain: float) -> bytes:
+        import soundfile
+
+        samples, data = (gain * self.samples).T, BytesIO()
+        if ENCODINGS[kind] == "PCM_16":  # libsndfile would truncate where this rounds
+            samples = np.minimum(np.rint(2**15 * samples), 2**15 - 1).astype(np.int16)
+        ascii_only = all(value.isascii() for value in fields.values())
+        with soundfile.SoundFile(data, "w", self.rate, self.channels, ENCODINGS[kind], format=kind.upper()) as file:
+            for key, value in fields.items() if ascii_only or kind != "mp3" else ():
+                setattr(file, key, value)
+            # libsndfile's Vorbis encoder keeps a whole write on the stack: long sounds go in blocks.
+            for start in range(0, len(samples), _BLOCK):
+                file.write(samples[start : start + _BLOCK])
         if kind == "mp3" and not ascii_only:
             return mp3.tagged(data.getvalue(), fields)
         return ogg.with_fixed_serial(data.getvalue()) if kind == "ogg" else data.getvalue()

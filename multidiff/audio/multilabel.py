@@ -47,11 +47,6 @@ class MultiLabelTagger(Tagger):
         return {"f1": float(each.nanmean())} | {f"f1_{name}": f for name, f in of_classes if not math.isnan(f)}
 
     @torch.no_grad()
-    def log_probabilities(self, embeddings: Tensor) -> Tensor:
-        """log p(class is heard | sound) (N, K) of embeddings (N, width); unlike a Tagger's they sum to no 1."""
-        return F.logsigmoid(self.head(embeddings))
-
-    @torch.no_grad()
     def agreement(self, embeddings: Tensor, examples: Sequence[Example]) -> dict[str, float]:
         """How far what is heard in embeddings (N, width) is what the examples' texts name; nothing where none is named.
 

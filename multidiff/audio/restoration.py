@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from multidiff.audio.codec import FULL_SCALE, PEAK, MelCodec
+from multidiff.audio.codec import PEAK, MelCodec
 from multidiff.audio.edges import EDGE, limited
-from multidiff.audio.media import Audio, usable
+from multidiff.audio.media import FULL_SCALE, Audio, usable
 from multidiff.errors import InputError
 from multidiff.modality import Given, Spec
 

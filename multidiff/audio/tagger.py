@@ -73,13 +73,9 @@ class Tagger(MelCNN):
         return logits
 
     @torch.no_grad()
-    def log_probabilities(self, embeddings: Tensor) -> Tensor:
-        """log p(class | sound) (N, K) of embeddings (N, width)."""
-        return self.head(embeddings).log_softmax(dim=1)
-
     def guesses(self, embeddings: Tensor) -> list[str]:
         """The likeliest label of each of the embeddings (N, width)."""
-        return [self.spec.classes[index] for index in self.log_probabilities(embeddings).argmax(dim=1).tolist()]
+        return [self.spec.classes[index] for index in self.head(embeddings).argmax(dim=1).tolist()]
 
     def label(self, example: Example) -> Tensor:
         """The index () of an example's label. Raises MediaError where it is none of the classes."""

@@ -27,8 +27,8 @@ class Row:
     metrics: dict[str, float]
 
 
-def references(model: Model, roots: tuple[str, ...], split: str, count: int) -> list[Example]:
-    """The first `count` items of a split. Raises InputError when there are fewer than four."""
+def references(model: Model, roots: tuple[str, ...], split: str, count: int | None = None) -> list[Example]:
+    """The first `count` items of a split, or all. Raises InputError when there are fewer than four."""
     data, _ = of_others(model.recipe.data, roots)
     SKIPPED.items.clear()
     found = list(islice(model.modality.examples(data, split), count))

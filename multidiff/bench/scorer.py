@@ -13,19 +13,11 @@ from functools import partial
 import torch
 
 from multidiff import weights
-from multidiff.bench.distill import Row, markdown
+from multidiff.bench.distill import Row, markdown, references
 from multidiff.dataset import entries, of_others
 from multidiff.errors import InputError
 from multidiff.modality import Example, Judged, Scored
 from multidiff.model import CANDIDATE, Model
-
-
-def held_out(scorer: Model, roots: tuple[str, ...]) -> list[Example]:
-    """Media that the scorer did not learn from. Raises InputError where there are fewer than four."""
-    found = list(scorer.modality.examples(of_others(scorer.recipe.data, roots)[0], "val"))
-    if len(found) < 4:
-        raise InputError(f"{', '.join(roots)}: {len(found)} held-out items, at least 4 are needed")
-    return found
 
 
 def captions(scorer: Model, roots: tuple[str, ...]) -> list[str]:
@@ -78,12 +70,12 @@ def tables(
     progress: Callable[[int, int], None] = lambda step, steps: None,
 ) -> Iterator[str]:
     """Lines of Markdown: retrieval among the held-out items' captions and among all, then choosing by the shipped
-    scorer as the shipped judge sees it. Raises InputError for a medium without them."""
+    scorer as the shipped judge sees it. Raises InputError for a medium without them, or fewer than four items."""
     medium, device = model.modality, str(model.device)
     if not (isinstance(medium, Scored) and isinstance(medium, Judged)):
         raise InputError(f"{model.name}: {medium.name} have no scorer and no judge")
     scorer, judge = weights.load(medium.scorer, device), weights.load(medium.judge, device)
-    examples = held_out(scorer, roots)
+    examples = references(scorer, roots, "val")
     few, many = sorted({example.text for example in examples}), captions(scorer, roots)
     yield f"| recall@1, {len(examples)} held-out items | scorer | by chance |"
     yield "| --- | --- | --- |"

@@ -30,7 +30,7 @@ def command(model: str, given: str, prompt: str, strength: float, **values: Any)
     Without a prompt the results are variations of the file.
 
     \b
-    multidiff edit sfx in.wav --strength 0.3 -n 4
+    multidiff edit sfx in.wav --strength 0.5 -n 4
     multidiff edit sfx in.wav "rain on a tin roof" --strength 0.6
     multidiff edit clips in.mp4 "a man walking up" --editing inversion --source "a man walking down"
     """

@@ -355,3 +355,11 @@ def test_an_mp3_keeps_a_long_title_in_any_letters(tmp_path: Path) -> None:
         assert stored[:4] == b"ID3\x04"
     plain = Audio(sound.samples, 22050).save(tmp_path / "b.mp3", {"title": "a dog"})
     assert np.array_equal(Audio.read(tmp_path / "a.mp3").samples, Audio.read(plain).samples)
+
+
+@pytest.mark.parametrize("kind", ["ogg", "mp3"])
+def test_a_lossy_format_brings_no_sound_beyond_full_scale(kind: str, tmp_path: Path) -> None:
+    loud = np.sign(np.sin(np.arange(22050) * 0.03)) * 0.98  # steep edges overshoot
+    path = Audio(loud, 22050).save(tmp_path / f"x.{kind}")
+    peak = np.abs(soundfile.read(path)[0]).max()
+    assert 0.7 < peak <= 1
