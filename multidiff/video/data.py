@@ -28,8 +28,9 @@ class VideoData(DataSpec):
     clips: int = Field(1, gt=0, description="at most so many clips, evenly spread, from one file")
     loop: bool = Field(False, description="each file is one cycle: all of it is resampled to `frames`")
     flip: bool = Field(False, description="mirror half of the clips; not where captions say left and right")
-    known: float = Field(0.5, ge=0, le=1, description="share of training clips with some frames given")
+    known: float = Field(0.5, ge=0, le=1, description="share of training clips of which a part is given")
     window: int | None = Field(None, gt=0, description="train on so many frames of a clip; 1: on pictures")
+    pictures: float = Field(0.0, ge=0, le=1, description="share of training batches of single frames, beside clips")
     count: int = Field(2000, gt=0, description="synth: how many clips, validation included")
 
 

@@ -43,7 +43,7 @@ class VideoNetwork(nn.Module):
 
     With spec.learned_variance two of these: the prediction and the variance's v.
 
-    condition: `mask` (B, 1, T, 1, 1), 1 where a frame of x is known and clean; `tokens` (B, L, 384) and
+    condition: `mask` (B, 1, T, H, W), or 1 for H and W, 1 where x is known and clean; `tokens` (B, L, 384) and
     `tokens_mask` (B, L), the prompt; `position` (B, T), each frame's place in its clip, looked at only with
     spec.positions. Each may be absent; positions then count from 0.
     """
@@ -83,7 +83,7 @@ class VideoNetwork(nn.Module):
         """What the U-Net takes: x with its mask, the level of each frame, tokens and their mask, the frames' places."""
         B, _, T, H, W = x.shape
         mask = condition.get("mask", x.new_zeros(1)).to(x.dtype).expand(B, 1, T, H, W)
-        is_known = rearrange(mask[..., 0, 0], "b 1 t -> b t") > 0
+        is_known = rearrange(mask.amin(dim=(3, 4)), "b 1 t -> b t") > 0
         levels = torch.where(is_known, LOG_SNR_BOUND, log_snr[:, None])
         tokens = condition.get("tokens")
         tokens = None if tokens is None else tokens.to(x.dtype)

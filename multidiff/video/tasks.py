@@ -73,13 +73,14 @@ def _check_room(frames: int, least: int) -> None:
         raise MediaError(f"frames={frames} leaves none to generate; ask for at least {least}")
 
 
-def random_masks(count: int, frames: int, rate: float, generator: torch.Generator) -> Tensor:
-    """Masks (B, 1, T, 1, 1), 1 = known, for training.
+def random_masks(count: int, frames: int, height: int, width: int, rate: float, generator: torch.Generator) -> Tensor:
+    """Masks (B, 1, T, H, W), 1 = known, for training.
 
-    A share `rate` of the samples has known frames: the first few, the first and last few, or any (each frame
-    with a probability of its own sample). At least one frame is always left to generate.
+    A share `rate` of the samples has a known part: the first few frames, the first and last few, any (each frame
+    with a probability of its own sample), or all but a box of one to three quarters of height and width. Something
+    is always left to generate.
     """
-    u = torch.rand(count, 3, generator=generator)
+    u = torch.rand(count, 7, generator=generator)
     position = torch.arange(frames)
     longest = max(1, frames // 2)
     head = 1 + (u[:, 1:2] * longest).long()
@@ -87,7 +88,17 @@ def random_masks(count: int, frames: int, rate: float, generator: torch.Generato
     first = position < head
     ends = (position < tail) | (position >= frames - tail)
     anywhere = torch.rand(count, frames, generator=generator) < u[:, 1:2]
-    kind = (3 * u[:, 2:]).long()
-    mask = torch.where(kind == 0, first, torch.where(kind == 1, ends, anywhere))
-    mask &= (u[:, :1] < rate) & ~mask.all(1, keepdim=True)
-    return mask.float()[:, None, :, None, None]
+    kind = (4 * u[:, 2:3]).long()
+    known = torch.where(kind == 0, first, torch.where(kind == 1, ends, (kind == 2) & anywhere))[:, :, None, None]
+    outside = ~(_within(height, u[:, 3], u[:, 4])[:, :, None] & _within(width, u[:, 5], u[:, 6])[:, None, :])
+    mask = torch.where((kind == 3)[:, :, None, None], outside[:, None], known)
+    mask = mask & (u[:, :1] < rate)[:, :, None, None] & ~mask.flatten(1).all(1)[:, None, None, None]
+    return mask.float()[:, None]
+
+
+def _within(size: int, length: Tensor, start: Tensor) -> Tensor:
+    """(B, size): where an interval of a quarter to three quarters of `size` lies, `length` and `start` in [0, 1)."""
+    long = (size * (0.25 + 0.5 * length)).ceil()
+    begin = (start * (size - long + 1)).floor()
+    place = torch.arange(size)
+    return (place >= begin[:, None]) & (place < (begin + long)[:, None])

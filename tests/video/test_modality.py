@@ -151,26 +151,43 @@ def test_mirroring_is_off_unless_asked_for() -> None:
     assert kinds == {(True, False), (False, True)}
 
 
-def test_masks_know_some_frames_of_the_asked_share_and_never_all() -> None:
-    masks = tasks.random_masks(3000, 16, 0.5, torch.Generator().manual_seed(0)).flatten(1).bool()
-    share = masks.any(1).float().mean()
+def test_masks_know_some_frames_or_all_around_a_box_of_the_asked_share_and_never_all() -> None:
+    masks = tasks.random_masks(3000, 16, 8, 8, 0.5, torch.Generator().manual_seed(0)).bool()
+    share = masks.flatten(1).any(1).float().mean()
     assert 0.45 < share <= 0.5
-    assert not masks.all(1).any()
-    assert (masks[:, 0] & ~masks[:, -1]).any()
-    assert (masks[:, 0] & masks[:, -1] & ~masks[:, 7]).any()
+    assert not masks.flatten(1).all(1).any()
+    whole = masks.amin((1, 3, 4))
+    assert (whole[:, 0] & ~whole[:, -1]).any()
+    assert (whole[:, 0] & whole[:, -1] & ~whole[:, 7]).any()
+    boxes = masks[masks.flatten(1).any(1) & ~whole.any(1)]
+    assert 0.2 < len(boxes) / masks.flatten(1).any(1).sum() < 0.3
+    assert torch.equal(boxes, boxes[:, :, :1].expand_as(boxes))
+    for box in ~boxes[:50, 0, 0]:
+        rows, columns = box.any(1), box.any(0)
+        assert torch.equal(box, rows[:, None] & columns[None])
+        for side in (rows, columns):
+            assert 2 <= side.sum() <= 6
+            assert (side.int().diff() == 1).sum() <= 1
 
 
 @pytest.mark.parametrize("frames", [1, 2, 3])
 def test_masks_of_short_clips_leave_a_frame(frames: int) -> None:
-    masks = tasks.random_masks(500, frames, 1.0, torch.Generator().manual_seed(0))
+    masks = tasks.random_masks(500, frames, 4, 4, 1.0, torch.Generator().manual_seed(0))
     assert not masks.flatten(1).bool().all(1).any()
+
+
+def test_a_share_of_batches_are_pictures() -> None:
+    lengths = [batch(seed=i, pictures=0.5).x0.shape[2] for i in range(40)]
+    assert set(lengths) == {1, 8}
+    assert 10 < lengths.count(1) < 30
 
 
 def test_the_network_sees_known_frames_as_clean() -> None:
     network = VIDEO.network(VIDEO.network_spec(widths=(16, 32), attention=(1,), head_dim=16), CODEC)
     seen = []
     network.unet.level_embedding.register_forward_hook(lambda _, inputs, out: seen.append(inputs[0]))
-    mask = torch.tensor([1.0, 0, 0, 1]).reshape(1, 1, 4, 1, 1)
+    mask = torch.tensor([1.0, 0, 0, 1]).reshape(1, 1, 4, 1, 1).repeat(1, 1, 1, 4, 4)
+    mask[:, :, 1, :2] = 1  # half of a frame is not a clean frame
     network(torch.randn(1, *CODEC.event_shape(4)), torch.tensor([-3.0]), {"mask": mask})
     assert seen[0].tolist() == [[LOG_SNR_BOUND, -3.0, -3.0, LOG_SNR_BOUND]]
 
