@@ -59,7 +59,8 @@ class VideoModality:
     ) -> Batch:
         """Cycles begin anywhere (data.loop), a part is cut out (data.window), some batches are pictures (data.pictures:
         Ho et al. 2022, "Video Diffusion Models", section 3.1), clips are mirrored (data.flip), some frames, or all
-        around a box, are known (data.known). Condition `position` (B, T): where in the clip each frame was."""
+        around a box, are known (data.known, data.parts). Condition `position` (B, T): where in the clip each frame
+        was."""
         frames = rows["frames"]
         count, length = frames.shape[:2]
         window = min(data.window or length, length)
@@ -76,7 +77,9 @@ class VideoModality:
             is_flipped = torch.rand(count, generator=generator) < 0.5
             frames = torch.where(is_flipped.to(frames.device)[:, None, None, None, None], frames.flip(3), frames)
         x0 = codec.to_model(frames)
-        mask = tasks.random_masks(count, window, *x0.shape[-2:], data.known, generator).to(x0.device)
+        mask = tasks.random_masks((count, window, x0.shape[-2], x0.shape[-1]), data.known, data.parts, generator).to(
+            x0.device
+        )
         return Batch(x0, {"mask": mask, "known": x0, "position": position})
 
     def objectives(self, codec: PixelCodec, data: dataset.VideoData) -> Mapping[str, Objective]:

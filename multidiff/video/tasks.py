@@ -6,6 +6,7 @@ loss is taken on the others.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,13 +74,19 @@ def _check_room(frames: int, least: int) -> None:
         raise MediaError(f"frames={frames} leaves none to generate; ask for at least {least}")
 
 
-def random_masks(count: int, frames: int, height: int, width: int, rate: float, generator: torch.Generator) -> Tensor:
-    """Masks (B, 1, T, H, W), 1 = known, for training.
+PARTS = ("first", "ends", "any", "around")
+"""What is known in training: the first few frames, the first and last few, any (each frame with a probability of its
+own sample), all but a box of one to three quarters of height and width."""
 
-    A share `rate` of the samples has a known part: the first few frames, the first and last few, any (each frame
-    with a probability of its own sample), or all but a box of one to three quarters of height and width. Something
-    is always left to generate.
+
+def random_masks(
+    shape: tuple[int, int, int, int], rate: float, parts: Sequence[str], generator: torch.Generator
+) -> Tensor:
+    """Masks (B, 1, T, H, W), 1 = known, for training; shape (B, T, H, W).
+
+    A share `rate` of the samples has one of the `parts` known, each as often. Something is always left to generate.
     """
+    count, frames, height, width = shape
     u = torch.rand(count, 7, generator=generator)
     position = torch.arange(frames)
     longest = max(1, frames // 2)
@@ -88,7 +95,7 @@ def random_masks(count: int, frames: int, height: int, width: int, rate: float, 
     first = position < head
     ends = (position < tail) | (position >= frames - tail)
     anywhere = torch.rand(count, frames, generator=generator) < u[:, 1:2]
-    kind = (4 * u[:, 2:3]).long()
+    kind = torch.tensor([PARTS.index(part) for part in parts])[(len(parts) * u[:, 2:3]).long()]
     known = torch.where(kind == 0, first, torch.where(kind == 1, ends, (kind == 2) & anywhere))[:, :, None, None]
     outside = ~(_within(height, u[:, 3], u[:, 4])[:, :, None] & _within(width, u[:, 5], u[:, 6])[:, None, :])
     mask = torch.where((kind == 3)[:, :, None, None], outside[:, None], known)

@@ -152,7 +152,7 @@ def test_mirroring_is_off_unless_asked_for() -> None:
 
 
 def test_masks_know_some_frames_or_all_around_a_box_of_the_asked_share_and_never_all() -> None:
-    masks = tasks.random_masks(3000, 16, 8, 8, 0.5, torch.Generator().manual_seed(0)).bool()
+    masks = tasks.random_masks((3000, 16, 8, 8), 0.5, tasks.PARTS, torch.Generator().manual_seed(0)).bool()
     share = masks.flatten(1).any(1).float().mean()
     assert 0.45 < share <= 0.5
     assert not masks.flatten(1).all(1).any()
@@ -172,8 +172,15 @@ def test_masks_know_some_frames_or_all_around_a_box_of_the_asked_share_and_never
 
 @pytest.mark.parametrize("frames", [1, 2, 3])
 def test_masks_of_short_clips_leave_a_frame(frames: int) -> None:
-    masks = tasks.random_masks(500, frames, 4, 4, 1.0, torch.Generator().manual_seed(0))
+    masks = tasks.random_masks((500, frames, 4, 4), 1.0, tasks.PARTS, torch.Generator().manual_seed(0))
     assert not masks.flatten(1).bool().all(1).any()
+
+
+def test_only_the_asked_parts_are_known() -> None:
+    masks = tasks.random_masks((500, 8, 4, 4), 1.0, ["first"], torch.Generator().manual_seed(0)).bool()[:, 0, :, 0, 0]
+    assert masks[:, 0].all()
+    assert (masks.int().diff() <= 0).all()
+    assert masks.sum(1).unique().tolist() == [1, 2, 3, 4]
 
 
 def test_a_share_of_batches_are_pictures() -> None:
