@@ -15,7 +15,7 @@ from multidiff.video.decode import decode
 from multidiff.video.frames import fitted
 from multidiff.video.media import Video
 from multidiff.video.synth import scene
-from multidiff.video.tasks import PARTS
+from multidiff.video.tasks import PARTS, Part
 
 
 class VideoData(DataSpec):
@@ -30,7 +30,7 @@ class VideoData(DataSpec):
     loop: bool = Field(False, description="each file is one cycle: all of it is resampled to `frames`")
     flip: bool = Field(False, description="mirror half of the clips; not where captions say left and right")
     known: float = Field(0.5, ge=0, le=1, description="share of training clips of which a part is given")
-    parts: tuple[Literal["first", "ends", "any", "around"], ...] = Field(
+    parts: tuple[Part, ...] = Field(
         PARTS, min_length=1, description="which: the first frames, both ends, any frames, all around a box"
     )
     window: int | None = Field(None, gt=0, description="train on so many frames of a clip; 1: on pictures")

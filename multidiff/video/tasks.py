@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -74,7 +75,8 @@ def _check_room(frames: int, least: int) -> None:
         raise MediaError(f"frames={frames} leaves none to generate; ask for at least {least}")
 
 
-PARTS = ("first", "ends", "any", "around")
+Part = Literal["first", "ends", "any", "around"]
+PARTS: tuple[Part, ...] = ("first", "ends", "any", "around")
 """What is known in training: the first few frames, the first and last few, any (each frame with a probability of its
 own sample), all but a box of one to three quarters of height and width."""
 
