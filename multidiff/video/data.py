@@ -29,6 +29,7 @@ class VideoData(DataSpec):
     clips: int = Field(1, gt=0, description="at most so many clips, evenly spread, from one file")
     loop: bool = Field(False, description="each file is one cycle: all of it is resampled to `frames`")
     flip: bool = Field(False, description="mirror half of the clips; not where captions say left and right")
+    turn: bool = Field(False, description="turn clips by random quarter turns; not where up and down differ")
     known: float = Field(0.5, ge=0, le=1, description="share of training clips of which a part is given")
     parts: tuple[Part, ...] = Field(
         PARTS, min_length=1, description="which: the first frames, both ends, any frames, all around a box"

@@ -58,9 +58,9 @@ class VideoModality:
         self, rows: dict[str, Tensor], codec: PixelCodec, data: dataset.VideoData, generator: torch.Generator
     ) -> Batch:
         """Cycles begin anywhere (data.loop), a part is cut out (data.window), some batches are pictures (data.pictures:
-        Ho et al. 2022, "Video Diffusion Models", section 3.1), clips are mirrored (data.flip), some frames, or all
-        around a box, are known (data.known, data.parts). Condition `position` (B, T): where in the clip each frame
-        was."""
+        Ho et al. 2022, "Video Diffusion Models", section 3.1), clips are mirrored (data.flip) and turned
+        (data.turn), some frames, or all around a box, are known (data.known, data.parts). Condition `position` (B, T):
+        where in the clip each frame was."""
         frames = rows["frames"]
         count, length = frames.shape[:2]
         window = min(data.window or length, length)
@@ -76,6 +76,9 @@ class VideoModality:
         if data.flip:
             is_flipped = torch.rand(count, generator=generator) < 0.5
             frames = torch.where(is_flipped.to(frames.device)[:, None, None, None, None], frames.flip(3), frames)
+        if data.turn:
+            quarters = torch.randint(4, (count,), generator=generator).tolist()
+            frames = torch.stack([clip.rot90(k, (1, 2)) for clip, k in zip(frames, quarters, strict=True)])
         x0 = codec.to_model(frames)
         mask = tasks.random_masks((count, window, x0.shape[-2], x0.shape[-1]), data.known, data.parts, generator).to(
             x0.device

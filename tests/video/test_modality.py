@@ -151,6 +151,17 @@ def test_mirroring_is_off_unless_asked_for() -> None:
     assert kinds == {(True, False), (False, True)}
 
 
+def test_clips_are_turned_as_a_whole() -> None:
+    frames = CODEC.to_frames(batch(count=4).x0)
+    turned = CODEC.to_frames(batch(seed=3, count=4, turn=True).x0)
+    quarters = [
+        [torch.equal(clip.rot90(k, (1, 2)), found) for k in range(4)]
+        for clip, found in zip(frames, turned, strict=True)
+    ]
+    assert [sum(row) for row in quarters] == [1] * 4
+    assert len({row.index(True) for row in quarters}) > 1
+
+
 def test_masks_know_some_frames_or_all_around_a_box_of_the_asked_share_and_never_all() -> None:
     masks = tasks.random_masks((3000, 16, 8, 8), 0.5, tasks.PARTS, torch.Generator().manual_seed(0)).bool()
     share = masks.flatten(1).any(1).float().mean()
