@@ -353,7 +353,9 @@ class Modality(Protocol):
         """The medium's own condition for plain sampling (audio: seconds), each (count, ...)."""
         ...
 
-    def clamp(self, x0: Tensor) -> Tensor: ...
+    def clamp(self, x0: Tensor, codec: Any) -> Tensor:
+        """x0 in the bounds of the codec's model space; as it is where there are none."""
+        ...
 
     def given(self, media: Any, task: str, task_options: Any, codec: Any, options: Any) -> tuple[Given, Any]:
         """What is known for a completion task, and the sampling options it implies."""

@@ -117,7 +117,12 @@ class Trained:
             raise ModelError(
                 f"{self.name}: holds no denoiser to sample from (its train.objective is {self.recipe.train.objective})"
             )
-        return self.recipe.diffusion.denoiser(network, self.modality.clamp)
+        return self.recipe.diffusion.denoiser(network, self.clamp)
+
+    def clamp(self, x0: Tensor) -> Tensor:
+        """x0 in the bounds of its model space, if it has any."""
+        clamped: Tensor = self.modality.clamp(x0, self.codec)
+        return clamped
 
     def tokens(self, prompts: Sequence[str]) -> dict[str, Tensor]:
         """The condition that prompts make: `tokens` (B, L, D) and `tokens_mask` (B, L); empty without an encoder."""
@@ -138,7 +143,7 @@ class Trained:
             sampling.guidance,
             self.tokens([sampling.negative]),
             times,
-            self.modality.clamp,
+            self.clamp,
             prompt=lambda text: self.tokens([text]),
             model=lambda name: self._other(name).denoiser(),
             classifier=self._classifier,

@@ -9,7 +9,7 @@ from multidiff import recipe, weights
 from multidiff.train.run import train
 
 SHIPPED = {path.stem: path for path in sorted(recipe.RECIPES.glob("*/*.yaml"))}
-BEFORE = {"sfx": "vocoder", "vocoder": "codec"}
+BEFORE = {"sfx": "vocoder", "vocoder": "codec", "clips-latent": "frames"}
 """The recipe whose run holds the codec that this one starts from."""
 
 

@@ -111,7 +111,7 @@ class AudioModality:
             told["beat"] = beat(codec, bpm, start, self.event_shape(codec, options)[1]).expand(count, -1, -1)
         return told
 
-    def clamp(self, x0: Tensor) -> Tensor:
+    def clamp(self, x0: Tensor, codec: MelModule) -> Tensor:
         return x0
 
     def given(

@@ -96,7 +96,7 @@ class Points:
     def extra_condition(self, codec: PointCodec, options: PointOptions, count: int) -> dict[str, Tensor]:
         return {}
 
-    def clamp(self, x0: Tensor) -> Tensor:
+    def clamp(self, x0: Tensor, codec: PointCodec) -> Tensor:
         """Coordinates have no bounds."""
         return x0
 

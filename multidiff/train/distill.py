@@ -81,7 +81,7 @@ def guided(teacher: Model, scale: float) -> core.Denoiser:
     null = teacher.tokens([teacher.recipe.sample.negative])
     if scale == 1 or not null:
         return teacher.denoiser()
-    return core.ClassifierFree(teacher.denoiser(), scale, null, teacher.modality.clamp)
+    return core.ClassifierFree(teacher.denoiser(), scale, null, teacher.clamp)
 
 
 def student_recipe(

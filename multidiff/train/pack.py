@@ -222,11 +222,14 @@ def read(path: str | Path) -> Pack:
 
 def check(pack: Pack, recipe: Recipe, path: str) -> None:
     """Raises InputError when a carried pack was prepared for another medium, codec or text encoder."""
-    wanted = contents(recipe)
+    wanted, found = contents(recipe), dict(pack.info)
+    # What a codec can be told has grown since some packs were made: their codecs have the defaults.
+    defaults = type(recipe.codec).model_construct().model_dump(mode="json", exclude={"weights"})
+    found["codec"] = {**defaults, **found["codec"]}
     for part in ("modality", "codec", "text"):
-        if pack.info[part] != wanted[part]:
+        if found[part] != wanted[part]:
             raise InputError(
-                f"{path}: was prepared for {part} {pack.info[part]}, the recipe has {wanted[part]}; prepare it again"
+                f"{path}: was prepared for {part} {found[part]}, the recipe has {wanted[part]}; prepare it again"
             )
     for filter_name in ("where", "val"):
         asked = wanted["data"].get(filter_name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from math import isinf
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ from multidiff.errors import InputError, MediaError, Notice
 from multidiff.modality import Batch, Example, Given, Objective, Spec, Trial
 from multidiff.video import data as dataset
 from multidiff.video import tasks
-from multidiff.video.codec import LIMIT, PixelCodec, VideoCodecSpec
+from multidiff.video.codec import AutoencoderSpec, FrameCodec, LatentCodec, PixelCodec, VideoCodecSpec
 from multidiff.video.media import Video
 from multidiff.video.network import VideoNetwork, VideoNetworkSpec
+from multidiff.video.objectives import AutoencoderObjective
 
 MAX_FRAMES = 256
 
@@ -44,18 +46,18 @@ class VideoModality:
     def examples(self, data: dataset.VideoData, split: str) -> Iterator[Example]:
         return dataset.examples(data, split)
 
-    def prepare(self, example: Example, data: dataset.VideoData, codec: PixelCodec) -> dict[str, Tensor]:
+    def prepare(self, example: Example, data: dataset.VideoData, codec: FrameCodec) -> dict[str, Tensor]:
         """`frames` (T, H, W, 3) uint8."""
         return {"frames": torch.from_numpy(example.media.fit(codec.size, codec.size, data.fit).frames)}
 
-    def codec(self, spec: VideoCodecSpec) -> PixelCodec:
-        return PixelCodec(spec)
+    def codec(self, spec: VideoCodecSpec) -> FrameCodec:
+        return LatentCodec(spec) if isinstance(spec, AutoencoderSpec) else PixelCodec(spec)
 
-    def network(self, spec: VideoNetworkSpec, codec: PixelCodec) -> VideoNetwork:
+    def network(self, spec: VideoNetworkSpec, codec: FrameCodec) -> VideoNetwork:
         return VideoNetwork(spec, codec.event_shape(1)[0], codec.patch)
 
     def batch(
-        self, rows: dict[str, Tensor], codec: PixelCodec, data: dataset.VideoData, generator: torch.Generator
+        self, rows: dict[str, Tensor], codec: FrameCodec, data: dataset.VideoData, generator: torch.Generator
     ) -> Batch:
         """Cycles begin anywhere (data.loop), a part is cut out (data.window), some batches are pictures (data.pictures:
         Ho et al. 2022, "Video Diffusion Models", section 3.1), clips are mirrored (data.flip) and turned
@@ -83,23 +85,24 @@ class VideoModality:
         mask = tasks.random_masks((count, window, x0.shape[-2], x0.shape[-1]), data.known, data.parts, generator).to(
             x0.device
         )
-        return Batch(x0, {"mask": mask, "known": x0, "position": position})
+        known = codec.known(x0, frames, mask)
+        return Batch(x0, {"mask": mask, "known": known, "position": position})
 
-    def objectives(self, codec: PixelCodec, data: dataset.VideoData) -> Mapping[str, Objective]:
-        return {}
+    def objectives(self, codec: FrameCodec, data: dataset.VideoData) -> Mapping[str, Objective]:
+        return {"vae": AutoencoderObjective(codec)} if isinstance(codec, LatentCodec) else {}
 
-    def event_shape(self, codec: PixelCodec, options: VideoOptions) -> tuple[int, ...]:
+    def event_shape(self, codec: FrameCodec, options: VideoOptions) -> tuple[int, ...]:
         return codec.event_shape(options.frames)
 
-    def extra_condition(self, codec: PixelCodec, options: VideoOptions, count: int) -> dict[str, Tensor]:
+    def extra_condition(self, codec: FrameCodec, options: VideoOptions, count: int) -> dict[str, Tensor]:
         return {}
 
-    def clamp(self, x0: Tensor) -> Tensor:
-        """Nothing is darker than black or lighter than white."""
-        return x0.clamp(-LIMIT, LIMIT)
+    def clamp(self, x0: Tensor, codec: FrameCodec) -> Tensor:
+        """No pixel is darker than black or lighter than white; latents have no bounds."""
+        return x0 if isinf(codec.limit) else x0.clamp(-codec.limit, codec.limit)
 
     def given(
-        self, media: Video, task: str, task_options: Any, codec: PixelCodec, options: VideoOptions
+        self, media: Video, task: str, task_options: Any, codec: FrameCodec, options: VideoOptions
     ) -> tuple[Given, VideoOptions]:
         """Known frames at their positions in a clip of `options.frames`; its fps is that of the given video.
 
@@ -122,7 +125,7 @@ class VideoModality:
         """Generated frames between or after the given ones, in the given video's size."""
         return tasks.spliced(generated, media, given.context)
 
-    def restore(self, edited: Video, media: Video, codec: PixelCodec) -> Video:
+    def restore(self, edited: Video, media: Video, codec: FrameCodec) -> Video:
         """In the given video's size: bars that were added to make it square are cut off again."""
         side = max(media.height, media.width)
         return edited.resize(side, side).fit(media.height, media.width)

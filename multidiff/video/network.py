@@ -52,7 +52,7 @@ class VideoNetwork(nn.Module):
         """`channels` of x hold patches of `patch` x `patch` pixels. Raises RecipeError for detail of single pixels."""
         super().__init__()
         if spec.detail and patch == 1:
-            raise RecipeError("network.detail is what is finer than a patch: set codec.unshuffle to 2 or more")
+            raise RecipeError("network.detail is finer than a patch of pixels: take codec.unshuffle of 2 or more")
         self.width = spec.widths[0]
         self.unet = UNet(
             channels + 1,

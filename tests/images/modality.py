@@ -92,7 +92,7 @@ class Images:
     def extra_condition(self, codec: Any, options: Any, count: int) -> dict[str, Tensor]:
         return {}
 
-    def clamp(self, x0: Tensor) -> Tensor:
+    def clamp(self, x0: Tensor, codec: Any) -> Tensor:
         return x0.clamp(-1, 1)
 
     def given(self, media: Image, task: str, task_options: Any, codec: Codec, options: Any) -> tuple[Given, Any]:

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from torch import Tensor
 
-from multidiff import text
+from multidiff import files, text
 from multidiff.errors import InputError, MediaError
 from multidiff.recipe import Recipe
 from multidiff.train import pack, run
@@ -109,6 +111,19 @@ def test_a_carried_pack_trains_without_its_files(make_recipe: Make, points: Path
     column = [[row.split(",")[2] for row in (f / "log.csv").read_text().splitlines()] for f in (first, second)]
     assert column[0] == column[1]
     assert len(load(make_recipe(f"data={carried}", "data.limit=2")).train) == 2
+
+
+def test_a_pack_older_than_an_option_of_its_codec_has_the_default(make_recipe: Make, tmp_path: Path) -> None:
+    recipe = make_recipe()
+    path = pack.prepare(recipe, TOY.codec(recipe.codec), tmp_path / "synth.pack")
+    with safe_open(path, "pt") as file:
+        info = json.loads(file.metadata()["multidiff"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no iterator)
+    assert info["codec"] == {"trained": False}
+    files.save_tensors(path, tensors, {"multidiff": json.dumps({**info, "codec": {}})})
+    assert len(load(make_recipe(f"data={path}")).train)
+    with pytest.raises(InputError, match="was prepared for codec"):
+        load(make_recipe(f"data={path}", "codec.trained=true"))
 
 
 def test_a_foreign_or_broken_pack_is_named(make_recipe: Make, tmp_path: Path) -> None:

@@ -138,7 +138,7 @@ class Toy:
     def extra_condition(self, codec: Any, options: Any, count: int) -> dict[str, Tensor]:
         return {}
 
-    def clamp(self, x0: Tensor) -> Tensor:
+    def clamp(self, x0: Tensor, codec: Any) -> Tensor:
         return x0
 
     def alike(self, first: Point, last: Point) -> tuple[Point, Point]:

@@ -54,7 +54,7 @@ def test_pixel_unshuffle_is_that_of_torch() -> None:
 def test_what_is_beyond_black_and_white_is_clamped() -> None:
     codec = PixelCodec(VideoCodecSpec(size=16))
     x = torch.full((1, *codec.event_shape(1)), 9.0)
-    assert VIDEO.clamp(x).max() == LIMIT
+    assert VIDEO.clamp(x, codec).max() == LIMIT
     assert codec.to_frames(x).min() == 255
     assert codec.to_frames(-x).max() == 0
 

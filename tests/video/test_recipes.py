@@ -6,7 +6,8 @@ import torch
 from multidiff import core, recipe
 from multidiff.video.modality import VIDEO
 
-NAMES = sorted(path.stem for path in recipe.RECIPES.glob("video/*.yaml"))
+ALL = sorted(path.stem for path in recipe.RECIPES.glob("video/*.yaml"))
+NAMES = [name for name in ALL if recipe.load(name).train.of_denoiser]
 PREDICTED = {"radar": (4, 20), "moving-mnist": (10, 10)}
 
 
@@ -23,6 +24,12 @@ def test_both_sizes_are_built(name: str) -> None:
     assert parameters(name, "base") > 20 * parameters(name, "small")
 
 
+@pytest.mark.parametrize("size", ["small", "base"])
+def test_latents_are_those_of_the_codec_recipe(size: str) -> None:
+    made, used = (recipe.load(name, [f"size={size}"]).codec.model_dump() for name in ("frames", "clips-latent"))
+    assert {**made, "weights": "runs/frames"} == used
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_clips_are_made_as_long_and_large_as_those_learned(name: str) -> None:
     loaded = recipe.load(name)
@@ -31,7 +38,7 @@ def test_clips_are_made_as_long_and_large_as_those_learned(name: str) -> None:
     assert loaded.data.fps in (None, loaded.options.fps)
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "clips"])
+@pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith("clips")])
 def test_many_pixels_get_twice_the_noise(name: str) -> None:
     spec = recipe.load(name).diffusion.schedule
     t = torch.linspace(0.1, 0.9, 5, dtype=torch.float64)
