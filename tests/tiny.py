@@ -40,7 +40,12 @@ OVERRIDES = {
 }
 TASKS: dict[str, dict[str, dict[str, Any]]] = {
     "audio": {"fill": {"from": 0.1, "to": 0.2}, "extend": {"extend": 0.1}},
-    "video": {"predict": {"keep": 2}, "interpolate": {"keep": 1}},
+    "video": {
+        "predict": {"keep": 2},
+        "interpolate": {"keep": 1},
+        "fill": {"box": "2,1,6,5"},
+        "slow-motion": {"times": 2},
+    },
     "points": {"complete": {"known": 16}},
 }
 """Every completion task of every medium, with options that fit `given`."""

@@ -48,6 +48,23 @@ def padded(frames: Frames, height: int, width: int) -> Frames:
     return np.pad(resized(frames, h, w), bars)
 
 
+def padded_mask(mask: NDArray[np.bool_], height: int, width: int) -> NDArray[np.bool_]:
+    """Masks (T, height, width) beside `padded` frames: where a pixel of these holds anything of a marked one, which
+    the bicubic filter reads beyond its edges. The bars are unmarked."""
+    from PIL import Image
+
+    H, W = mask.shape[1:]
+    h, w = min(height, max(1, round(H * width / W))), min(width, max(1, round(W * height / H)))
+    top, left = (height - h) // 2, (width - w) // 2
+    if h % H == 0 and w % W == 0:
+        inner = mask.repeat(h // H, axis=1).repeat(w // W, axis=2)
+    else:
+        levels = (Image.fromarray(each.astype(np.float32)) for each in mask)
+        bicubic = Image.Resampling.BICUBIC
+        inner = np.stack([np.asarray(level.resize((w, h), bicubic)) != 0 for level in levels])
+    return np.pad(inner, ((0, 0), (top, height - h - top), (left, width - w - left)))
+
+
 def even_sized(frames: Frames) -> Frames:
     """Frames whose last row and column are repeated where the height or width is odd."""
     H, W = frames.shape[1:3]

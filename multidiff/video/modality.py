@@ -20,8 +20,7 @@ from multidiff.video.codec import AutoencoderSpec, FrameCodec, LatentCodec, Pixe
 from multidiff.video.media import Video
 from multidiff.video.network import VideoNetwork, VideoNetworkSpec
 from multidiff.video.objectives import AutoencoderObjective
-
-MAX_FRAMES = 256
+from multidiff.video.tasks import MAX_FRAMES
 
 
 class VideoOptions(Spec):
@@ -40,7 +39,7 @@ class VideoModality:
     codec_spec = VideoCodecSpec
     network_spec = VideoNetworkSpec
     options = VideoOptions
-    tasks: Mapping[str, type[Spec]] = {"predict": tasks.Predict, "interpolate": tasks.Interpolate}
+    tasks: Mapping[str, type[Spec]] = {name: schema for name, (schema, _) in tasks.PLANS.items()}
     time_axis = -3
 
     def examples(self, data: dataset.VideoData, split: str) -> Iterator[Example]:
@@ -95,7 +94,7 @@ class VideoModality:
         return codec.event_shape(options.frames)
 
     def extra_condition(self, codec: FrameCodec, options: VideoOptions, count: int) -> dict[str, Tensor]:
-        return {}
+        return {"position": _places(torch.arange(options.frames)).expand(count, -1, -1, -1, -1)}
 
     def clamp(self, x0: Tensor, codec: FrameCodec) -> Tensor:
         """No pixel is darker than black or lighter than white; latents have no bounds."""
@@ -104,26 +103,27 @@ class VideoModality:
     def given(
         self, media: Video, task: str, task_options: Any, codec: FrameCodec, options: VideoOptions
     ) -> tuple[Given, VideoOptions]:
-        """Known frames at their positions in a clip of `options.frames`; its fps is that of the given video.
+        """What is known at its position in the clip that is made.
 
         A Notice says so where what is generated will be enlarged.
         """
         if max(media.height, media.width) > codec.size:
             made, asked = f"{codec.size} x {codec.size}", f"{media.width} x {media.height}"
             warnings.warn(f"frames are generated at {made} pixels and enlarged to {asked}", Notice, stacklevel=2)
-        splice, parts = tasks.PLANS[task](media, task_options.keep, options.frames)
-        known = torch.zeros(1, *codec.event_shape(options.frames))
-        mask = torch.zeros(1, 1, options.frames, 1, 1)
-        for start, frames in parts.items():
-            place = slice(start, start + len(frames))
-            known[:, :, place] = codec.encode([Video(frames, media.fps)])
-            mask[:, :, place] = 1
-        fps = media.fps if len(media) > 1 else options.fps
-        return Given(known, mask, context=splice), options.model_copy(update={"fps": fps})
+        _, plan = tasks.PLANS[task]
+        canvas = plan(media, task_options, options.frames, options.fps)
+        _, *shape = codec.event_shape(len(canvas.frames))
+        mask = canvas.mask(codec.size, shape)
+        frames = torch.from_numpy(Video(canvas.frames).fit(codec.size, codec.size, "pad").frames)[None]
+        known = codec.known(codec.to_model(frames), frames, mask).to(mask) * mask
+        told = {"position": _places(torch.from_numpy(canvas.place).float())}
+        asked_for = options.model_copy(update={"frames": len(canvas.frames), "fps": canvas.fps})
+        return Given(known, mask, told, canvas), asked_for
 
     def merge(self, generated: Video, media: Video, given: Given) -> Video:
-        """Generated frames between or after the given ones, in the given video's size."""
-        return tasks.spliced(generated, media, given.context)
+        """What was given in its place, in its own size."""
+        canvas: tasks.Canvas = given.context
+        return canvas.merged(generated)
 
     def restore(self, edited: Video, media: Video, codec: FrameCodec) -> Video:
         """In the given video's size: bars that were added to make it square are cut off again."""
@@ -168,6 +168,11 @@ class VideoModality:
         from multidiff.video.plot import contact_sheet
 
         return contact_sheet(media, path, title, given=given)
+
+
+def _places(places: Tensor) -> Tensor:
+    """(1, 1, T, 1, 1), which lies along time, from the places (T,) of frames."""
+    return places[None, None, :, None, None]
 
 
 VIDEO = VideoModality()

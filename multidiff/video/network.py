@@ -28,6 +28,9 @@ class VideoNetworkSpec(Spec):
     attention: tuple[int, ...] = Field((1, 2), description="levels, 0 the finest, with attention")
     head_dim: int = Field(32, gt=0, description="channels of an attention head")
     positions: bool = Field(False, description="tell each frame its place: for clips that all begin alike")
+    cycle: int = Field(
+        0, ge=0, description="so many frames on, places are the same again: of clips that repeat; 0: never"
+    )
     learned_variance: bool = Field(False, description="also predict the reverse step's variance, for the hybrid loss")
     detail: int = Field(0, ge=0, description="channels of a branch that sees single pixels, not patches; 0 for none")
     checkpointing: bool = Field(False, description="recompute activations to save memory")
@@ -44,8 +47,8 @@ class VideoNetwork(nn.Module):
     With spec.learned_variance two of these: the prediction and the variance's v.
 
     condition: `mask` (B, 1, T, H, W), or 1 for H and W, 1 where x is known and clean; `tokens` (B, L, 384) and
-    `tokens_mask` (B, L), the prompt; `position` (B, T), each frame's place in its clip, looked at only with
-    spec.positions. Each may be absent; positions then count from 0.
+    `tokens_mask` (B, L), the prompt; `position` (B, T) or (B, 1, T, 1, 1), each frame's place in its clip or
+    between two of them, looked at only with spec.positions. Each may be absent; positions then count from 0.
     """
 
     def __init__(self, spec: VideoNetworkSpec, channels: int, patch: int = 1) -> None:
@@ -67,6 +70,7 @@ class VideoNetwork(nn.Module):
             patch=patch,
             checkpointing=spec.checkpointing,
         )
+        self.cycle = spec.cycle
         self.place = nn.Linear(POSITION_FEATURES, self.unet.dim) if spec.positions else None
 
     def forward(self, x: Tensor, log_snr: Tensor, condition: Condition) -> Tensor | tuple[Tensor, Tensor]:
@@ -90,5 +94,7 @@ class VideoNetwork(nn.Module):
         extra = None
         if self.place is not None:
             position = condition.get("position", torch.arange(T, device=x.device).expand(B, T))
+            position = position.reshape(B, T)
+            position = position % self.cycle if self.cycle else position
             extra = self.place(sinusoidal(position, POSITION_FEATURES).to(x.dtype))
         return torch.cat([x, mask], dim=1), levels, tokens, condition.get("tokens_mask"), extra

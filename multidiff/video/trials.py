@@ -29,8 +29,10 @@ def trials(whole: Video, task: str) -> list[Trial]:
     """To predict, the first FEW frames and the first half are given; to interpolate, the first and the last frame.
 
     `context`: the slice of the frames that were not given. None of clips too short to leave any. Raises InputError
-    for frames too small to be measured.
+    for other tasks, and frames too small to be measured.
     """
+    if task not in ("predict", "interpolate"):
+        raise InputError(f"completions by '{task}' are not measured; take --task predict or interpolate")
     if min(whole.height, whole.width) < SSIM_WINDOW:
         raise InputError(
             f"completions are measured on frames of at least {SSIM_WINDOW} x {SSIM_WINDOW} pixels, "

@@ -19,7 +19,12 @@ from tests.tiny import RECIPES, values
 MEDIUM = {model: medium for medium, model in RECIPES.items()}
 COMPLETE: dict[str, list[tuple[str, ...]]] = {
     "sfx": [("--from", "0.1", "--to", "0.2"), ("--extend", "0.1")],
-    "clips": [("--task", "predict", "--keep", "2"), ("--task", "interpolate")],
+    "clips": [
+        ("--box", "2,1,6,5", "--from", "0.1"),
+        ("--times", "2"),
+        ("--task", "predict", "--keep", "2"),
+        ("--task", "interpolate"),
+    ],
     "shapes": [("--known", "16", "--points", "30")],
 }
 models = pytest.mark.parametrize("model", SUFFIX)

@@ -3,10 +3,12 @@
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
 from multidiff.errors import MediaError, Notice
 from multidiff.modality import Modality
@@ -108,6 +110,137 @@ def test_known_frames_are_the_given_ones_in_model_space() -> None:
     assert given.mask.flatten().tolist() == [1, 1, 0, 0, 0, 0, 0, 0]
     assert torch.equal(given.known[:, :, :2], CODEC.encode([Video(media.frames[4:])]))
     assert not given.known[:, :, 2:].any()
+
+
+def noisy(frames: int, height: int, width: int) -> Video:
+    return Video(np.random.default_rng(0).integers(1, 255, (frames, height, width, 3), np.uint8), 5.0)
+
+
+@pytest.mark.parametrize(("height", "width"), [(16, 16), (24, 40), (40, 24), (7, 9), (32, 32)])
+def test_filling_changes_the_box_alone_to_the_last_pixel(height: int, width: int) -> None:
+    media, changed = noisy(8, height, width), np.zeros((8, height, width), bool)
+    changed[2:6, 2:5, 3:6] = True
+    with warnings.catch_warnings(action="ignore"):
+        result = completed(media, "fill", box="3,2,6,5", **{"from": 0.4, "to": 1.2})
+    assert np.array_equal((result.frames != media.frames).all(-1), changed)
+    assert np.array_equal((result.frames != media.frames).any(-1), changed)
+    assert (result.frames[changed] == 255).all()
+    assert result.fps == media.fps
+
+
+def test_all_positions_that_a_box_touches_are_made_anew() -> None:
+    given, sampling = VIDEO.given(numbered(12), "fill", tasks.Fill(box="3,4,9,8"), CODEC, OPTIONS)
+    assert sampling.frames == 12, "as long as the given video, whatever else is the default"
+    assert given.mask.shape == (1, 1, 12, 4, 4)
+    assert (given.mask == given.mask[:, :, :1]).all()
+    # Patches of 4 x 4 pixels: columns 3 to 8 touch the first three, rows 4 to 7 the second.
+    assert given.mask[0, 0, 0].tolist() == [[1, 1, 1, 1], [0, 0, 0, 1], [1, 1, 1, 1], [1, 1, 1, 1]]
+
+
+@pytest.mark.parametrize(("height", "width"), [(16, 32), (24, 16), (13, 17), (8, 8), (64, 48)])
+def test_what_was_in_the_box_does_not_reach_what_the_model_is_told(height: int, width: int) -> None:
+    one, other = noisy(2, height, width), noisy(2, height, width)
+    other.frames[:, 3:7, 4:8] = 255
+    box = tasks.Fill(box=(4, 3, 8, 7))
+    with warnings.catch_warnings(action="ignore"):
+        (first, _), (second, _) = (VIDEO.given(media, "fill", box, CODEC, OPTIONS) for media in (one, other))
+    assert torch.equal(first.known, second.known)
+    assert 0 < first.mask.mean() < 1
+    # Where the box is: bars make the picture square, and nothing beyond the patches beside it is given up.
+    longer = max(height, width)
+    unknown = (first.mask[0, 0, 0] == 0).nonzero().float() * 4
+    top, left = (longer - height) / 2, (longer - width) / 2
+    for axis, (start, stop) in enumerate([(top + 3, top + 7), (left + 4, left + 8)]):
+        reach = 4 + 2 * max(1, 16 / longer)
+        assert start * 16 / longer - reach - 1 <= unknown[:, axis].min() <= start * 16 / longer
+        assert stop * 16 / longer <= unknown[:, axis].max() + 4 <= stop * 16 / longer + reach + 4
+
+
+def test_filling_for_a_time_makes_whole_frames_anew() -> None:
+    media = numbered(10)
+    given, _ = VIDEO.given(media, "fill", tasks.Fill(**{"from": 0.4, "to": 1.0}), CODEC, OPTIONS)
+    assert given.mask.flatten().tolist() == [1, 1, 0, 0, 0, 1, 1, 1, 1, 1]
+    assert levels(completed(media, "fill", **{"from": 1.8})) == [*levels(media)[:9], 255]
+    assert levels(completed(media, "fill", to=0.01)) == [255, *levels(media)[1:]]
+
+
+@pytest.mark.parametrize("frames", [1, 8])
+def test_what_is_white_in_a_mask_is_made_anew(tmp_path: Path, frames: int) -> None:
+    media, white = noisy(8, 16, 16), np.zeros((frames, 16, 16, 3), np.uint8)
+    white[-1, 3:9, 2:4] = 255
+    path = Video(white).save(tmp_path / "mask.apng")
+    result = completed(media, "fill", mask=str(path))
+    changed = np.broadcast_to(white.any(-1), (8, 16, 16))
+    assert np.array_equal((result.frames != media.frames).all(-1), changed)
+    assert np.array_equal(result.frames[~changed], media.frames[~changed])
+
+
+def test_masks_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    for frames, size, words in ((1, 8, "16 x 16"), (3, 16, "3 frames"), (1, 16, "white")):
+        path = Video(np.zeros((frames, size, size, 3), np.uint8)).save(tmp_path / "mask.apng")
+        with pytest.raises(MediaError, match=words):
+            completed(numbered(8), "fill", mask=str(path))
+
+
+@pytest.mark.parametrize("box", ["8,8,8,12", "8,12,12,8", "12,0,17,4", "0,12,4,17", "20,20,24,24"])
+def test_a_box_that_is_empty_or_beyond_the_picture_is_refused(box: str) -> None:
+    with pytest.raises(MediaError, match=f"box {box}: is no part of a picture of 16 x 16 pixels"):
+        completed(numbered(4), "fill", box=box)
+
+
+@pytest.mark.parametrize(("start", "end"), [(1.0, 0.5), (0.5, 0.5), (0.0, 2.0), (1.6, None)])
+def test_a_time_beyond_the_video_is_refused(start: float, end: float | None) -> None:
+    with pytest.raises(MediaError, match=r"the video is 1\.60 s long"):
+        completed(numbered(8), "fill", **{"from": start, "to": end})
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"box": "1,2,3"}, "for example 16,16,48,48"),
+        ({"box": "1,2,3,-4"}, "for example 16,16,48,48"),
+        ({"box": "1,2,3,4", "mask": "mask.png"}, "not both"),
+        ({}, "say what to make anew"),
+    ],
+)
+def test_a_fill_must_say_what(options: dict[str, str], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        tasks.Fill(**options)
+
+
+def test_slow_motion_puts_frames_between_the_given_ones() -> None:
+    media = numbered(4, height=24, width=20)
+    with warnings.catch_warnings(action="ignore"):
+        result = completed(media, "slow-motion", times=3)
+    assert levels(result) == [1, 255, 255, 11, 255, 255, 21, 255, 255, 31]
+    assert np.array_equal(result.frames[::3], media.frames)
+    assert result.fps == 3 * media.fps
+    given, _ = VIDEO.given(media, "slow-motion", tasks.SlowMotion(times=2), CODEC, OPTIONS)
+    assert given.condition["position"].flatten().tolist() == [0, 0.5, 1, 1.5, 2, 2.5, 3]
+
+
+def test_slow_motion_of_one_frame_and_of_too_many_is_refused() -> None:
+    with pytest.raises(MediaError, match="1 frame"):
+        completed(numbered(1), "slow-motion")
+    with pytest.raises(MediaError, match=f"at most {MAX_FRAMES} are made at once"):
+        completed(Video(np.zeros((70, 16, 16, 3), np.uint8)), "slow-motion", times=4)
+
+
+def test_predicted_frames_know_their_place_after_the_given_ones() -> None:
+    for frames, first in ((4, 0), (10, 6)):
+        given, _ = VIDEO.given(numbered(frames), "predict", tasks.Predict(), CODEC, OPTIONS)
+        assert given.condition["position"].flatten().tolist() == list(range(first, first + 8))
+
+
+def test_places_go_round_where_clips_do() -> None:
+    sizes = {"widths": (16, 32), "attention": (1,), "head_dim": 16, "positions": True}
+    network = VIDEO.network(VIDEO.network_spec(cycle=4, **sizes), CODEC)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.1, generator=torch.Generator().manual_seed(0))
+    x, log_snr = torch.randn(1, *CODEC.event_shape(6)), torch.zeros(1)
+    told = VIDEO.extra_condition(CODEC, VIDEO.options(frames=6), 1)
+    assert torch.equal(network(x, log_snr, told), network(x, log_snr, {"position": torch.arange(6)[None] % 4}))
+    assert torch.equal(network(x, log_snr, told), network(x, log_snr, {}))
 
 
 def test_editing_takes_the_length_and_rate_of_the_video() -> None:

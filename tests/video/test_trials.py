@@ -49,6 +49,11 @@ def test_short_clips_are_tried_as_far_as_they_go() -> None:
         trials(CLIPS[0].resize(8, 8), "predict")
 
 
+def test_tasks_without_figures_are_refused() -> None:
+    with pytest.raises(InputError, match="'fill' are not measured; take --task predict or interpolate"):
+        trials(Video(np.zeros((8, 16, 16, 3), np.uint8)), "fill")
+
+
 def test_the_truth_is_best_and_given_frames_count_for_nothing() -> None:
     of = [trials(clip, "predict")[0] for clip in CLIPS]
     whole = lambda frames: np.concatenate([255 - frames[:4], frames[4:]])
