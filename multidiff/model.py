@@ -272,11 +272,9 @@ class Model(Trained):
             own, ndim = self._told(self.recipe.options), 1 + len(shape)
             of_window = {key: value for key, value in own.items() if not core.is_local(key, value, ndim)}
             plan = replace(plan, condition=told | of_window)
-            if sampling.windows == "averaged":
-                windows = core.Windows(plan.denoiser, axis, size, -(-size // 2), sampling.loop)
-                plan = replace(plan, denoiser=windows)
-            elif sampling.loop:
-                raise InputError(f"{self.name}: sliding windows make no loop; take averaged ones")
+            if sampling.windows == "sliding":
+                return plan
+            plan = replace(plan, denoiser=core.Windows(plan.denoiser, axis, size, -(-size // 2), sampling.loop))
         return replace(plan, sampler=core.Loop(plan.sampler, axis)) if sampling.loop else plan
 
     def _window(self, axis: int) -> int:
@@ -334,14 +332,13 @@ class Model(Trained):
         size, meet = self._window(axis), sampling.completion.make(core.COMPLETIONS)
         for each in seeds(count, seed):
 
-            def complete(number: int, start: int, part: Tensor, mask: Tensor, each: int = each) -> Tensor:
-                index = torch.arange(start, start + size, device=self.device)
+            def complete(number: int, index: Tensor, part: Tensor, mask: Tensor, each: int = each) -> Tensor:
                 window = replace(plan, condition=core.local(plan.condition, known, axis, index))
                 noise = self._noise(each, tuple(part.shape[1:]))
                 # Stream by stream, as far apart as no sampler goes, so that no window repeats another's noise.
                 return self._sampled(meet(window, part, mask), lambda i, s=0: noise(i, s + APART * number), progress)
 
-            yield core.sliding(complete, known, mask, size, size // 2, axis)
+            yield core.sliding(complete, known, mask, size, size // 2, axis, sampling.loop)
 
     @cached_property
     def _inversions(self) -> dict[str, Tensor]:

@@ -43,7 +43,7 @@ TASKS: dict[str, dict[str, dict[str, Any]]] = {
     "video": {
         "predict": {"keep": 2},
         "interpolate": {"keep": 1},
-        "fill": {"box": "2,1,6,5"},
+        "fill": {"box": "2,1,6,5", "from": 0.1},
         "slow-motion": {"times": 2},
     },
     "points": {"complete": {"known": 16}},

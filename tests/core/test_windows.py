@@ -133,17 +133,17 @@ def test_windows_work_on_any_axis_and_with_a_time_for_each_element():
     assert bool(x0.isfinite().all())
 
 
-def one_after_the_other(known, mask, overlap):
+def one_after_the_other(known, mask, overlap, circular=False):
     """Windows of SIZE of a Markov process, each completed by MMPS from what is known in it."""
     d = gaussian(stationary(SIZE))
     sampler, grid = make(SAMPLERS, "ddpm"), make(GRIDS, "log-snr", {"start": -4, "end": 4})(d.schedule, 60)
 
-    def complete(number, start, known, mask):
+    def complete(number, index, known, mask):
         operator = make(OPERATORS, "masked", {"mask": mask[:1]})
         noise = CheapNoise((COUNT, SIZE), seed=number)
         return sample(MMPS(d, Measurement(operator, operator(known), 0.02)), sampler, grid, noise)
 
-    return sliding(complete, known, mask, SIZE, overlap)
+    return sliding(complete, known, mask, SIZE, overlap, circular=circular)
 
 
 def test_sliding_windows_continue_a_markov_process_by_its_exact_law():
@@ -179,13 +179,47 @@ def test_sliding_windows_lead_away_from_what_is_given(length, given, starts):
     mask, seen = torch.zeros(1, length), []
     mask[:, given] = 1
 
-    def complete(number, start, known, mask):
+    def complete(number, index, known, mask):
         assert number == len(seen)
-        seen.append(start)
+        assert torch.equal(index, index[0] + torch.arange(40))
+        seen.append(int(index[0]))
         return torch.full_like(known, 7.0)
 
     known = torch.arange(float(length))[None]
     x = sliding(complete, known, mask, 40, 20)
+    assert seen == starts
+    assert torch.equal(x, torch.where(mask.bool(), known, 7.0))
+
+
+def test_sliding_windows_that_go_round_leave_no_seam():
+    length = 4 * SIZE
+    x = one_after_the_other(torch.zeros(COUNT, length, dtype=torch.float64), torch.zeros(1, length), 4, circular=True)
+    for apart in (1, 2):
+        related = torch.stack([torch.stack([x[:, i], x[:, i - apart]]).corrcoef()[0, 1] for i in range(length)])
+        assert float((related - 0.7**apart).abs().max()) < 0.12, "across the seam, where i < apart, as elsewhere"
+
+
+@pytest.mark.parametrize(
+    ("length", "given", "starts"),
+    [
+        (100, slice(0, 0), [0, 20, 40, 70]),  # the last has ten on either side: 90 to 100, and 0 to 10
+        (90, slice(0, 0), [0, 20, 40, 65]),
+        (100, slice(40, 60), [40, 60, 80, 10]),
+        (100, slice(90, 100), [80, 0, 20, 50]),
+        (40, slice(0, 0), [0]),
+    ],
+)
+def test_sliding_windows_go_round(length, given, starts):
+    mask, seen = torch.zeros(1, length), []
+    mask[:, given] = 1
+
+    def complete(number, index, known, mask):
+        assert torch.equal(index, (index[0] + torch.arange(40)) % length)
+        seen.append(int(index[0]))
+        return torch.full_like(known, 7.0)
+
+    known = torch.arange(float(length))[None]
+    x = sliding(complete, known, mask, 40, 20, circular=True)
     assert seen == starts
     assert torch.equal(x, torch.where(mask.bool(), known, 7.0))
 
@@ -202,9 +236,9 @@ def test_an_event_shorter_than_a_window_and_a_full_overlap_are_refused():
     with pytest.raises(ValueError, match="window"):
         Windows(gaussian(stationary(4)), -1, 4, 2)(torch.zeros(1, 3), torch.tensor([0.5]))
     with pytest.raises(ValueError, match="overlap"):
-        sliding(lambda number, start, known, mask: known, torch.zeros(1, 8), torch.zeros(1, 8), 4, 4)
+        sliding(lambda number, index, known, mask: known, torch.zeros(1, 8), torch.zeros(1, 8), 4, 4)
     with pytest.raises(ValueError, match="window"):
-        sliding(lambda number, start, known, mask: known, torch.zeros(1, 3), torch.zeros(1, 3), 4, 2)
+        sliding(lambda number, index, known, mask: known, torch.zeros(1, 3), torch.zeros(1, 3), 4, 2)
 
 
 def test_a_mediums_own_condition_lies_along_the_event_where_it_has_its_axes():

@@ -146,20 +146,22 @@ class Loop:
 
 
 def sliding(
-    complete: Callable[[int, int, Tensor, Tensor], Tensor],
+    complete: Callable[[int, Tensor, Tensor, Tensor], Tensor],
     known: Tensor,
     mask: Tensor,
     size: int,
     overlap: int,
     axis: int = -1,
+    circular: bool = False,
 ) -> Tensor:
     """x of any length, one window after the other, each continued from what lies beside it.
 
     known (B, *event) and mask (broadcastable to it, 1 where known) say what is given, if anything. Windows of `size`
     elements along `axis` (negative) begin with the last `overlap` of what is there already, or end with the first of
-    it where nothing lies before; complete(number, start, known, mask) -> x makes window 0, 1, ..., which begins at the
-    element `start`, from its part of both, by any completion. What is given stays as it is. Raises ValueError for an
-    overlap not shorter than a window, and an axis shorter than one.
+    it where nothing lies before; the last of those that go round (`circular`) has some of it on both sides.
+    complete(number, index, known, mask) -> x makes window 0, 1, ..., whose elements are `index` (size,), from its part
+    of both, by any completion. What is given stays as it is. Raises ValueError for an overlap not shorter than a
+    window, and an axis shorter than one.
     """
     length = known.shape[axis]
     if not 1 <= overlap < size:
@@ -168,12 +170,15 @@ def sliding(
         raise ValueError(f"the event has {length} elements along axis {axis}, a window {size}")
     along = list(mask.shape)
     along[axis] = length
-    mask = mask.to(known).expand(along).clone()
+    mask = mask.to(known).expand(along)
     x, number = known * mask, 0
-    while (start := _next(mask.bool().movedim(axis, -1).flatten(0, -2).all(0), size, overlap)) is not None:
-        window, done = x.narrow(axis, start, size), mask.narrow(axis, start, size)
-        window.copy_(torch.where(done.bool(), window, complete(number, start, window, done)))
-        done.fill_(1)
+    following = _next_round if circular else _next
+    while (start := following(mask.bool().movedim(axis, -1).flatten(0, -2).all(0), size, overlap)) is not None:
+        index = (start + torch.arange(size, device=x.device)) % length
+        window, done = x.index_select(axis, index), mask.index_select(axis, index)
+        made = complete(number, index, window, done)
+        x = x.index_copy(axis, index, torch.where(done.bool(), window, made))
+        mask = mask.index_fill(axis, index, 1)
         number += 1
     return x
 
@@ -191,3 +196,15 @@ def _next(done: Tensor, size: int, overlap: int) -> int | None:
     else:
         start = first - overlap if first > 0 or last == length else last + overlap - size
     return min(max(start, 0), length - size)
+
+
+def _next_round(done: Tensor, size: int, overlap: int) -> int | None:
+    """The same where the end meets the beginning: any run of what is not done has something before it and after it."""
+    if not bool(done.any()):
+        return 0
+    begins = (done.roll(1) & ~done).nonzero()
+    if len(begins) == 0:
+        return None
+    first = int(begins[0])
+    run = int(done.roll(-first).int().argmax())
+    return (first - overlap if run > size - overlap else first + (run - size) // 2) % len(done)
