@@ -77,6 +77,22 @@ def loop_seam(video: Video) -> float:
     return jump / usual if usual > 0 else 1.0
 
 
+def loop_metrics(videos: Sequence[Video]) -> dict[str, float]:
+    """How far the seam of loops is like other places of the same clips; `metrics` has the mean of `loop_seam`.
+
+    `loop_seam_worst`: the largest of them. `loop_rank`: the mean share of a clip's steps between neighbours that are
+    larger than that across its seam, ties half: about 0.5 where it cannot be told from them, 0 where it always stands
+    out.
+    """
+    ranks = []
+    for video in videos:
+        x = video.frames / 255
+        steps = np.abs(np.diff(x, axis=0, append=x[:1])).mean((1, 2, 3))
+        others, seam = steps[:-1], steps[-1]
+        ranks.append(float(((others > seam).mean() + (others >= seam).mean()) / 2) if len(others) else 0.5)
+    return {"loop_seam_worst": max(map(loop_seam, videos)), "loop_rank": float(np.mean(ranks))}
+
+
 def flicker(video: Video) -> float:
     """Mean absolute second difference of the picture's brightness, in units of full white."""
     if len(video) < 3:

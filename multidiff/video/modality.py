@@ -145,6 +145,11 @@ class VideoModality:
 
         return metrics(real, generated)
 
+    def loop_metrics(self, media: Sequence[Video]) -> dict[str, float]:
+        from multidiff.video.metrics import loop_metrics
+
+        return loop_metrics(media)
+
     def faults(self, examples: Sequence[Example], seed: int) -> Mapping[str, Sequence[Example]]:
         from multidiff.video.faults import faults
 

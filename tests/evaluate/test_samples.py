@@ -136,3 +136,10 @@ def test_loops_are_measured_where_they_meet(tiny_codec: Path, tmp_path: Path) ->
     data = sounds(tmp_path / "data")
     report = evaluate(tiny_model("audio", tiny_codec), data, tmp_path / "out", steps=1, loop=True)
     assert {"loop_seam", "loop_elsewhere", "loop_rank"} <= report.generated.keys() & report.floor.keys()
+
+
+def test_clips_that_go_round_are_measured_at_their_seam(tiny_codec: Path, tmp_path: Path) -> None:
+    for i in range(8):
+        given("video", seed=i).save(tmp_path / f"{i}.mkv")
+    report = evaluate(tiny_model("video", tiny_codec), (str(tmp_path),), tmp_path / "out", steps=1, loop=True)
+    assert {"loop_seam", "loop_seam_worst", "loop_rank"} <= report.generated.keys() & report.floor.keys()

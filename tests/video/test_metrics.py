@@ -122,6 +122,19 @@ def test_a_cycle_has_no_seam_and_a_cut_one_has() -> None:
     assert m.loop_seam(Video(whole.frames[:1], 8)) == 1
 
 
+def test_a_seam_that_stands_out_has_the_lowest_rank() -> None:
+    whole = scene(0).render(32)
+    cut = Video(whole.frames[:6], 8)
+    found = m.loop_metrics([whole, cut])
+    assert found["loop_seam_worst"] == m.loop_seam(cut)
+    assert m.loop_metrics([cut])["loop_rank"] == 0
+    assert m.loop_metrics([whole])["loop_rank"] > 0.2
+    assert m.loop_metrics([Video(whole.frames[:1], 8)])["loop_rank"] == 0.5
+    # The smallest step of a clip that hurries between them.
+    jumps = (np.array([0, 50, 0, 50, 1])[:, None, None, None] * np.ones((8, 8, 3))).astype(np.uint8)
+    assert m.loop_metrics([Video(jumps, 8)])["loop_rank"] == 1
+
+
 def test_flicker_is_seen_and_a_steady_fade_is_none() -> None:
     fade = Video((np.arange(16) * 10)[:, None, None, None].repeat(8, 1).repeat(8, 2).repeat(3, 3).astype(np.uint8), 8)
     assert m.flicker(fade) == pytest.approx(0, abs=1e-9)
