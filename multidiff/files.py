@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -90,14 +91,43 @@ def written_whole(path: str | Path) -> Iterator[Path]:
 
 
 @contextmanager
+def folder_written_whole(path: str | Path) -> Iterator[Path]:
+    """A new folder beside `path` that takes its place, whatever was in it, only when the block succeeds.
+
+    As `written_whole`.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        temporary.mkdir()
+        yield temporary
+        _remove(path)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise MultidiffError(
+            f"{path}: cannot be written ({error.strerror or error}); free space or choose another folder"
+        ) from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _remove(path: Path) -> None:
+    """A file, or a folder with all in it, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
 def together(paths: Sequence[Path]) -> Iterator[None]:
-    """Files that belong together: when the block fails, those of `paths` that it made are removed again."""
+    """Files and folders that belong together: when the block fails, those of `paths` that it made are removed again."""
     new = [path for path in paths if not path.exists()]
     try:
         yield
     except BaseException:
         for path in new:
-            path.unlink(missing_ok=True)
+            _remove(path)
         raise
 
 

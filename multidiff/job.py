@@ -115,8 +115,12 @@ def read(path: str, model: Model) -> Any:
 
 
 def digest(path: str | Path) -> str:
-    """SHA-256 of a file, in hex."""
-    with Path(path).expanduser().open("rb") as stream:
+    """SHA-256 of a file, in hex; of a folder, of the names in it and what they hold."""
+    path = Path(path).expanduser()
+    if path.is_dir():
+        held = [f"{file.name} {digest(file)}" for file in sorted(path.iterdir()) if file.is_file()]
+        return hashlib.sha256("\n".join(held).encode()).hexdigest()
+    with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
@@ -160,7 +164,9 @@ def make(
             seconds = round(time.perf_counter() - started, 3)
             record: dict[str, Any] = {"job": job.model_dump(mode="json"), "made": made}
             about = output.slug(job.about)
-            suffixes = [*formats, *(["png"] if plot else [])]
+            # A medium whose files may be pictures has its plots beside these.
+            picture = "plot.png" if "png" in model.modality.media.formats else "png"
+            suffixes = [*formats, *([picture] if plot else [])]
             stem = "_".join(filter(None, [model.name, about, str(job.seed)]))
             stem = output.free_stem(target, stem, record, suffixes)
             title = textwrap.shorten(job.prompt or about, 120, placeholder=" ...")

@@ -53,7 +53,7 @@ def _again(sidecar: str, values: dict[str, Any]) -> None:
     record = output.read_sidecar(sidecar)
     again = work.from_record(record, sidecar)
     model = weights.load(again.model, values["device"], again.precision)
-    written = [Path(str(name)).suffix.removeprefix(".") for name in record["files"]]
+    written = [str(name).removeprefix(f"{Path(sidecar).stem}.") for name in record["files"]]
     before = ",".join(suffix for suffix in written if suffix in model.modality.media.formats)
     if record["made"].get("weights", model.fingerprint) != model.fingerprint:
         click.echo(f"note: {again.model} has other weights than when {sidecar} was written", err=True)

@@ -1,5 +1,7 @@
 """Files -> frames: moving containers through PyAV, pictures and animated pictures through Pillow.
 
+A folder of pictures is a video too, its frames in the order in which people count (2.png before 10.png).
+
 Decoding uses one thread: a frame-threaded decoder that is left early can hang (PyAV 1962, 1849, 2344), and
 data-loading workers are already one per core. A file is decoded whole or refused: a truncated MP4 may have no
 streams, no decoder, frames that end without an error, or raise midway, and all four must end in one MediaError.
@@ -8,7 +10,9 @@ streams, no decoder, frames that end without an error, or raise midway, and all 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,6 +25,8 @@ from multidiff.files import readable
 from multidiff.video.frames import Frames, resized
 
 IMAGE_FORMATS = ("PNG", "GIF", "JPEG", "WEBP", "BMP", "TIFF", "AVIF")
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+"""Suffixes of the frames in a folder."""
 SCRIPTED_FORMATS = ("tty", "hls", "dash", "concat", "imf")
 """Demuxers that draw text or open other files; neither is a video file."""
 MAX_BYTES = 1024**3
@@ -29,6 +35,8 @@ MAX_PIXELS = 64 * 1024**2
 """Most pixels of one frame (8K is 33 million)."""
 STILL_FPS = 8.0
 """Frames per second of a picture, which has no time."""
+MAX_RATE = 1000.0
+"""Of frames a second that a text may claim."""
 MAX_FPS = 60.0
 """Uneven frame times are not resolved more finely."""
 CLOCK = 0.0015
@@ -47,7 +55,7 @@ def decode(path: str | Path, each: Callable[[Frames], Frames] | None = None) -> 
 
     Uneven frame times are made even by repeating frames; the order and the timing are kept. Raises MediaError.
     """
-    path = readable(path, "a video")
+    path = _readable(path)
     frames: list[Frames] = []
     times: list[float] = []
     last = 0.0
@@ -79,7 +87,8 @@ def decode(path: str | Path, each: Callable[[Frames], Frames] | None = None) -> 
 
 def read_tags(path: str | Path) -> dict[str, str]:
     """What `Video.save` wrote into a file as tags, or the file's own tags in lower case. Raises MediaError."""
-    path = readable(path, "a video")
+    path = _readable(path)
+    path = _pictures(path)[0] if path.is_dir() else path
     image = _opened_image(path)
     if image is not None:
         with image:
@@ -100,7 +109,16 @@ def read_tags(path: str | Path) -> dict[str, str]:
     return {str(k): str(v) for k, v in own.items()} if isinstance(own, dict) else {k: v for k, v in found.items() if v}
 
 
+def _readable(path: str | Path) -> Path:
+    with suppress(OSError, RuntimeError, ValueError):  # `readable` says what is wrong
+        if (found := Path(path).expanduser()).is_dir():
+            return found
+    return readable(path, "a video")
+
+
 def _shown(path: Path) -> Iterator[Shown]:
+    if path.is_dir():
+        return _from_folder(path)
     image = _opened_image(path)
     return _from_container(path) if image is None else _from_image(path, image)
 
@@ -202,6 +220,37 @@ def _opened_image(path: Path) -> Any:
     if image.width * image.height > MAX_PIXELS:
         raise MediaError(f"{path}: {image.width}x{image.height} pixels are too large; make it smaller")
     return image
+
+
+def _pictures(folder: Path) -> list[Path]:
+    """The pictures of a folder, numbers in their names in order. Raises MediaError where there is none."""
+    try:
+        found = [path for path in folder.iterdir() if path.suffix.lower() in PICTURES and path.name[0] != "."]
+    except OSError as error:
+        raise MediaError(f"{folder}: cannot be read ({error.strerror}); change its permissions") from None
+    if not found:
+        raise MediaError(f"{folder}: is a folder without pictures ({', '.join(PICTURES)}); give a video, or its frames")
+    return sorted(found, key=lambda path: [(int(n or 0), text) for text, n in re.findall(r"(\D*)(\d*)", path.name)])
+
+
+def _from_folder(folder: Path) -> Iterator[Shown]:
+    """Each picture of a folder, at the rate that `Video.save` left in the first, else that of still pictures."""
+    interval = 0.0
+    for number, path in enumerate(_pictures(folder)):
+        image = _opened_image(readable(path, "a picture"))
+        if image is None:
+            raise _unreadable(path, "no picture")
+        interval = interval or 1 / _rate(image.info.get("fps", ""))
+        frame, _, _ = next(_from_image(path, image))
+        yield frame, number * interval, interval
+
+
+def _rate(text: object) -> float:
+    try:
+        rate = float(str(text))
+    except ValueError:
+        return STILL_FPS
+    return rate if 0 < rate <= MAX_RATE else STILL_FPS
 
 
 def _from_image(path: Path, image: Any) -> Iterator[Shown]:

@@ -6,6 +6,8 @@ gif   one palette for the whole clip: exact up to 256 colours, dithered beyond; 
 mkv   H.264 RGB, lossless, any size; for data sets and pixel art, not for browsers.
 apng  every frame a PNG, in one file that browsers play: lossless, any size, at most 60 frames per second;
       `ffmpeg -i clip.apng frame%03d.png` takes them apart.
+png   one frame, a still picture.
+frames  a folder `clip.frames` of PNG pictures 0001.png, 0002.png, ..., each with the tags and the rate.
 
 yuv420p wants even sizes: an odd edge is repeated once. Colours are BT.709 and say so. One encoder thread and no
 time stamps or random ids in the file, so equal frames give equal bytes.
@@ -24,11 +26,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from multidiff.errors import InputError, did_you_mean
-from multidiff.files import written_whole
+from multidiff.files import folder_written_whole, written_whole
 from multidiff.video.frames import Frames, even_sized
 
 if TYPE_CHECKING:
-    from PIL import Image
+    from PIL import Image, PngImagePlugin
 
 GIF_MAX_FPS, APNG_MAX_FPS = 50, 60
 """Browsers show what is faster than about 90 at 10."""
@@ -61,7 +63,7 @@ CONTAINERS = {
     ),
     "mkv": Container("libx264rgb", "rgb24", {"crf": "0", "preset": "slow"}, {"fflags": "+bitexact"}),
 }
-FORMATS = ("mp4", "webm", "gif", "mkv", "apng")
+FORMATS = ("mp4", "webm", "gif", "mkv", "apng", "png", "frames")
 
 
 def encode(frames: Frames, fps: float, path: str | Path, tags: Mapping[str, str]) -> Path:
@@ -75,13 +77,27 @@ def encode(frames: Frames, fps: float, path: str | Path, tags: Mapping[str, str]
     if kind not in FORMATS:
         raise InputError(f"{path}: cannot write '{path.suffix}' video{did_you_mean(kind, FORMATS)}")
     comment = json.dumps(dict(tags), ensure_ascii=False) if tags else ""
+    title = tags.get("title", "")
+    if kind == "frames":
+        with folder_written_whole(path) as folder:
+            for number, frame in enumerate(frames, 1):
+                _write_png(
+                    frame, folder / f"{number:04d}.png", {"title": title, "comment": comment, "fps": f"{fps:.12g}"}
+                )
+        return path
+    if kind == "png" and len(frames) > 1:
+        raise InputError(
+            f"{path}: a PNG picture holds one frame, not {len(frames)}; ask for one, or write frames or apng"
+        )
     with written_whole(path) as temporary:
         if kind == "gif":
             _write_gif(*_thinned(frames, fps, GIF_MAX_FPS), temporary, comment)
         elif kind == "apng":
-            _write_apng(*_thinned(frames, fps, APNG_MAX_FPS), temporary, tags.get("title", ""), comment)
+            _write_apng(*_thinned(frames, fps, APNG_MAX_FPS), temporary, title, comment)
+        elif kind == "png":
+            _write_png(frames[0], temporary, {"title": title, "comment": comment})
         else:
-            _write_container(frames, fps, temporary, kind, tags.get("title", ""), comment)
+            _write_container(frames, fps, temporary, kind, title, comment)
     return path
 
 
@@ -136,13 +152,27 @@ def _thinned(frames: Frames, fps: float, most: float) -> tuple[Frames, float]:
     return frames[np.arange(count) * len(frames) // count], most
 
 
+def _text(chunks: Mapping[str, str]) -> PngImagePlugin.PngInfo:
+    """The text chunks of a PNG, by their keywords."""
+    from PIL import PngImagePlugin
+
+    text = PngImagePlugin.PngInfo()
+    for key, value in chunks.items():
+        if value:
+            text.add_text(key, value)
+    return text
+
+
+def _write_png(frame: Frames, path: Path, chunks: Mapping[str, str]) -> None:
+    """One frame (H, W, 3)."""
+    from PIL import Image
+
+    Image.fromarray(frame).save(path, format="PNG", pnginfo=_text(chunks))
+
+
 def _write_apng(frames: Frames, fps: float, path: Path, title: str, comment: str) -> None:
     from PIL import Image, PngImagePlugin
 
-    text = PngImagePlugin.PngInfo()
-    for key, value in (("title", title), ("comment", comment)):
-        if value:
-            text.add_text(key, value)
     images = [Image.fromarray(frame) for frame in frames]
     over, source = PngImagePlugin.Blend.OP_OVER, PngImagePlugin.Blend.OP_SOURCE
     images[0].save(
@@ -152,7 +182,7 @@ def _write_apng(frames: Frames, fps: float, path: Path, title: str, comment: str
         append_images=images[1:],
         duration=1000 / fps,
         loop=0,
-        pnginfo=text,
+        pnginfo=_text({"title": title, "comment": comment}),
         # Of opaque frames both are the same, and Pillow merges equal frames only where their blend is.
         blend=[source if i % 2 == 0 else over for i in range(len(images))],
     )

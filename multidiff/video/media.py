@@ -63,14 +63,15 @@ class Video:
 
     @classmethod
     def read(cls, path: str | Path) -> Self:
-        """Any file PyAV or Pillow decodes; a still picture is a video of one frame.
+        """Any file PyAV or Pillow decodes, or a folder of pictures; a still picture is a video of one frame.
 
         Turned as its metadata says; uneven frame times become even by repeating frames. Raises MediaError.
         """
         return cls(*decode(path))
 
     def save(self, path: str | Path, tags: Mapping[str, str] | None = None) -> Path:
-        """Write mp4, webm, gif, mkv or apng (both lossless), by the suffix; see `encode` for what each keeps.
+        """Write mp4, webm, gif, mkv or apng (both lossless), png (one frame), or a folder of frames, by the suffix; see
+        `encode` for what each keeps.
 
         `decode.read_tags` reads `tags` back. Raises InputError, MultidiffError.
         """

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import multidiff
 from multidiff import job, output, registry
@@ -59,7 +60,7 @@ def test_a_sidecar_says_everything_that_made_the_file(run: Run, model: str) -> N
 
 @models
 def test_a_sample_made_again_from_its_sidecar_has_equal_bytes(run: Run, model: str) -> None:
-    formats = ",".join(registry.modality(MEDIUM[model]).media.formats)
+    formats = ",".join(k for k in registry.modality(MEDIUM[model]).media.formats if k not in ("png", "frames"))
     first = run("sample", model, "a dog", "--steps", 2, "-n", 2, "--format", formats).paths
     second = first[len(first) // 2]
     again = run("sample", "--from", second.with_suffix(".json"), "-o", "again").paths
@@ -134,6 +135,35 @@ def test_a_list_of_formats_writes_each_once_and_a_picture_beside(run: Run) -> No
     assert all(path.stat().st_size for path in done.paths)
 
 
+def test_a_still_picture_and_numbered_frames_are_made_and_made_again(run: Run) -> None:
+    asked = ("sample", "clips", "quetzalcoatl", "--steps", 1)
+    still, sheet = run(*asked, "--frames", 1, "--format", "png", "--plot").paths
+    assert [path.name for path in (still, sheet)] == ["clips_quetzalcoatl_0.png", "clips_quetzalcoatl_0.plot.png"]
+    assert b"quetzalcoatl" in still.read_bytes()
+    with Image.open(still) as picture:
+        assert picture.size == (8, 8)
+    (frames,) = run(*asked, "--seed", 1, "--format", "frames").paths
+    assert sorted(path.name for path in frames.iterdir()) == [f"000{i}.png" for i in range(1, 5)]
+    assert b"quetzalcoatl" in (frames / "0004.png").read_bytes()
+    assert sidecar(still)["files"] == [sheet.name, still.name]
+    assert sidecar(frames)["files"] == [frames.name]
+    (again,) = run("sample", "--from", still, "-o", "again").paths
+    assert again.read_bytes() == still.read_bytes()
+    (again,) = run("sample", "--from", frames, "-o", "again").paths
+    assert [a.read_bytes() == (frames / a.name).read_bytes() for a in again.iterdir()] == [True] * 4
+    assert run(*asked, "--seed", 2, "--format", "png").is_refused(2, "holds one frame, not 4")
+
+
+def test_a_folder_of_frames_goes_on_and_is_known_again(run: Run) -> None:
+    (frames,) = run("sample", "clips", "a dog", "--steps", 1, "--format", "frames").paths
+    (longer,) = run("complete", "clips", frames, "--task", "predict", "--keep", 2, "--steps", 1).paths
+    assert len(read(longer, "clips")) == 6
+    (again,) = run("sample", "--from", longer, "-o", "again").paths
+    assert again.read_bytes() == longer.read_bytes()
+    (frames / "0002.png").write_bytes((frames / "0001.png").read_bytes())
+    assert run("sample", "--from", longer).is_refused(2, frames, "has changed")
+
+
 def test_another_format_of_the_same_sample_joins_its_sidecar(run: Run) -> None:
     for kind in ("wav", "flac"):
         run("sample", "sfx", "a dog", "--steps", 1, "--format", kind)
@@ -142,7 +172,9 @@ def test_another_format_of_the_same_sample_joins_its_sidecar(run: Run) -> None:
 
 @models
 def test_prompt_and_seed_are_in_the_files_own_tags(run: Run, model: str) -> None:
-    formats = [kind for kind in registry.modality(MEDIUM[model]).media.formats if kind not in ("npz", "webm")]
+    formats = [
+        kind for kind in registry.modality(MEDIUM[model]).media.formats if kind not in ("npz", "webm", "png", "frames")
+    ]
     for path in run("sample", model, "quetzalcoatl", "--steps", 1, "--format", ",".join(formats)).paths:
         assert b"quetzalcoatl" in path.read_bytes(), path.name
     for path in run("sample", model, "quetzalcoatl", "--steps", 1, "--no-embed", "-o", "bare").paths:

@@ -17,6 +17,9 @@ from multidiff.video import decode
 from multidiff.video.media import Video
 from multidiff.video.synth import Scene
 
+MOVING = [kind for kind in Video.formats if kind not in ("png", "frames")]
+"""Files of many frames."""
+
 
 @pytest.fixture(scope="module")
 def clip() -> Video:
@@ -100,13 +103,13 @@ def test_colours_are_kept(tmp_path: Path, colour: tuple[int, int, int], suffix: 
     assert np.abs(again.frames.astype(int) - frames).max() <= 4
 
 
-@pytest.mark.parametrize("suffix", Video.formats)
+@pytest.mark.parametrize("suffix", MOVING)
 def test_equal_clips_give_equal_bytes(clip: Video, tmp_path: Path, suffix: str) -> None:
     one, two = (clip.save(tmp_path / f"{i}.{suffix}", {"title": "x"}).read_bytes() for i in (1, 2))
     assert one == two
 
 
-@pytest.mark.parametrize("suffix", Video.formats)
+@pytest.mark.parametrize("suffix", MOVING)
 def test_tags_are_read_back(clip: Video, tmp_path: Path, suffix: str) -> None:
     tags = {"title": "ein Stern", "prompt": 'a "star" \u2605, moving', "seed": "7"}
     path = clip.save(tmp_path / f"clip.{suffix}", tags)
@@ -127,7 +130,7 @@ def test_odd_sizes_can_be_written(tmp_path: Path, suffix: str, size: tuple[int, 
     assert error_between(again.frames[:, :33, :51], odd.frames) < 2
 
 
-@pytest.mark.parametrize("suffix", Video.formats)
+@pytest.mark.parametrize("suffix", MOVING)
 def test_one_frame_can_be_written_and_read(tmp_path: Path, suffix: str) -> None:
     again = Video.read(Video(np.full((1, 32, 32, 3), 90, np.uint8), 8).save(tmp_path / f"one.{suffix}"))
     assert again.frames.shape == (1, 32, 32, 3)
@@ -135,7 +138,7 @@ def test_one_frame_can_be_written_and_read(tmp_path: Path, suffix: str) -> None:
 
 
 @pytest.mark.parametrize("fps", [7.5, 12, 24000 / 1001, 25, 30000 / 1001, 30])
-@pytest.mark.parametrize("suffix", Video.formats)
+@pytest.mark.parametrize("suffix", MOVING)
 def test_the_rate_is_kept(tmp_path: Path, suffix: str, fps: float) -> None:
     rising = Video(
         np.arange(24, dtype=np.uint8)[:, None, None, None].repeat(16, 1).repeat(16, 2).repeat(3, 3) * 10, fps
@@ -265,7 +268,7 @@ def test_an_animated_webp_is_a_video(clip: Video, tmp_path: Path) -> None:
     assert video.fps == 8
 
 
-@pytest.mark.parametrize("suffix", Video.formats)
+@pytest.mark.parametrize("suffix", MOVING)
 @pytest.mark.parametrize("share", [0.02, 0.1, 0.3, 0.5, 0.7, 0.9])
 def test_truncated_files_are_refused(tmp_path: Path, suffix: str, share: float) -> None:
     noise = Video(np.random.default_rng(0).integers(0, 255, (16, 32, 32, 3), np.uint8), 8)
@@ -390,3 +393,52 @@ def test_fitting_does_not_distort() -> None:
 
 def test_a_video_says_what_it_is(clip: Video) -> None:
     assert repr(clip) == "Video(16 frames of 64x64, 8 fps, 2.00 s)"
+
+
+def test_one_frame_is_a_png_picture_with_its_tags(clip: Video, tmp_path: Path) -> None:
+    tags = {"title": "ein Stern", "prompt": 'a "star" \u2605', "seed": "7"}
+    path = Video(clip.frames[:1]).save(tmp_path / "still.png", tags)
+    with Image.open(path) as image:
+        assert (image.format, getattr(image, "n_frames", 1), image.info["title"]) == ("PNG", 1, "ein Stern")
+        assert np.array_equal(np.asarray(image), clip.frames[0])
+    assert decode.read_tags(path) == tags
+    assert np.array_equal(Video.read(path).frames, clip.frames[:1])
+    with pytest.raises(InputError, match=r"more\.png: a PNG picture holds one frame, not 16; .* frames or apng"):
+        clip.save(tmp_path / "more.png")
+    assert [path.name for path in tmp_path.iterdir()] == ["still.png"]
+
+
+def test_frames_are_a_folder_of_numbered_pictures(clip: Video, tmp_path: Path) -> None:
+    tags, turned = {"title": "ein Stern", "seed": "7"}, Video(clip.frames[::-1], 30000 / 1001)
+    for video in (clip, turned):  # what lay there is replaced as a whole
+        path = video.save(tmp_path / "clip.frames", tags)
+        names = sorted(each.name for each in path.iterdir())
+        assert names == [f"{i:04d}.png" for i in range(1, 17)]
+        with Image.open(path / "0003.png") as image:
+            assert np.array_equal(np.asarray(image), video.frames[2])
+        again = Video.read(path)
+        assert np.array_equal(again.frames, video.frames)
+        assert again.fps == pytest.approx(video.fps, rel=1e-9)
+        assert decode.read_tags(path) == tags
+    shorter = Video(clip.frames[:2]).save(path)
+    assert len(list(shorter.iterdir())) == 2
+    assert [each.name for each in tmp_path.iterdir()] == ["clip.frames"]
+
+
+def test_a_folder_of_pictures_is_read_in_the_order_in_which_people_count(tmp_path: Path) -> None:
+    for number in (1, 2, 10, 9, 100):
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(tmp_path / f"walk 2 frame{number}.png")
+    (tmp_path / ".hidden.png").write_bytes(b"no picture")
+    (tmp_path / "notes.txt").write_text("no picture")
+    video = Video.read(tmp_path)
+    assert video.frames[:, 0, 0, 0].tolist() == [1, 2, 9, 10, 100]
+    assert video.fps == decode.STILL_FPS
+
+
+def test_a_folder_without_pictures_or_with_a_broken_one_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(MediaError, match="is a folder without pictures"):
+        Video.read(tmp_path)
+    Image.new("RGB", (8, 8)).save(tmp_path / "1.png")
+    (tmp_path / "2.png").write_bytes(b"no picture")
+    with pytest.raises(MediaError, match=r"2\.png: cannot be decoded"):
+        Video.read(tmp_path)
