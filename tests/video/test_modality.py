@@ -156,6 +156,18 @@ def test_what_was_in_the_box_does_not_reach_what_the_model_is_told(height: int, 
         assert stop * 16 / longer <= unknown[:, axis].max() + 4 <= stop * 16 / longer + reach + 4
 
 
+def test_nor_does_it_through_latents_which_see_far() -> None:
+    spec = {"kind": "autoencoder", "size": 16, "unshuffle": 2, "widths": (4, 4), "depth": 2}
+    codec = VIDEO.codec(VIDEO.codec_spec.of(spec)(**spec))
+    one, other = noisy(2, 16, 16), noisy(2, 16, 16)
+    other.frames[:, 5:8, 5:8] = 255
+    plain, changed = (codec.encode([media]) for media in (one, other))
+    assert ((plain != changed).flatten(0, 2).any(0)).sum() > 1, "more than the latent of the box itself"
+    told = [VIDEO.given(media, "fill", tasks.Fill(box="5,5,8,8"), codec, OPTIONS)[0] for media in (one, other)]
+    assert torch.equal(told[0].known, told[1].known)
+    assert told[0].mask[0, 0, 0].tolist() == [[1, 1, 1, 1], [1, 0, 1, 1], [1, 1, 1, 1], [1, 1, 1, 1]]
+
+
 def test_filling_for_a_time_makes_whole_frames_anew() -> None:
     media = numbered(10)
     given, _ = VIDEO.given(media, "fill", tasks.Fill(**{"from": 0.4, "to": 1.0}), CODEC, OPTIONS)
