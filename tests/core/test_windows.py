@@ -191,6 +191,23 @@ def test_sliding_windows_lead_away_from_what_is_given(length, given, starts):
     assert torch.equal(x, torch.where(mask.bool(), known, 7.0))
 
 
+@pytest.mark.parametrize("circular", [False, True])
+def test_what_lies_between_two_that_are_given_is_made_of_both(circular):
+    """Every other element is given: none is made in a window at whose end it stands alone."""
+    length, seen = 31, []
+    mask = (torch.arange(length) % 2 == 0).float()[None]
+
+    def complete(number, index, known, mask):
+        seen.append(index.tolist())
+        return torch.full_like(known, 10.0 + number)
+
+    x = sliding(complete, torch.ones(1, length), mask, 8, 4, circular=circular)
+    for i in range(1, length, 2):
+        window = seen[int(x[0, i]) - 10]
+        assert i in window[1:-1], f"{i} in {window}"
+    assert len(seen) <= 8
+
+
 def test_sliding_windows_that_go_round_leave_no_seam():
     length = 4 * SIZE
     x = one_after_the_other(torch.zeros(COUNT, length, dtype=torch.float64), torch.zeros(1, length), 4, circular=True)

@@ -173,14 +173,27 @@ def sliding(
     mask = mask.to(known).expand(along)
     x, number = known * mask, 0
     following = _next_round if circular else _next
-    while (start := following(mask.bool().movedim(axis, -1).flatten(0, -2).all(0), size, overlap)) is not None:
+    while (start := following(there := mask.bool().movedim(axis, -1).flatten(0, -2).all(0), size, overlap)) is not None:
         index = (start + torch.arange(size, device=x.device)) % length
         window, done = x.index_select(axis, index), mask.index_select(axis, index)
-        made = complete(number, index, window, done)
-        x = x.index_copy(axis, index, torch.where(done.bool(), window, made))
-        mask = mask.index_fill(axis, index, 1)
+        made = torch.where(done.bool(), window, complete(number, index, window, done))
+        kept = size - _cut(there, index, size - overlap, circular)
+        x = x.index_copy(axis, index[:kept], made.narrow(axis, 0, kept))
+        mask = mask.index_fill(axis, index[:kept], 1)
         number += 1
     return x
+
+
+def _cut(done: Tensor, index: Tensor, most: int, circular: bool) -> int:
+    """How many elements at a window's end are left to a later one: a run of at most so many of what is not done, beside
+    others in this window, whose other side lies beyond it."""
+    inside = done[index].nonzero()
+    last = int(inside[-1]) if len(inside) else -1
+    run, end = len(index) - 1 - last, int(index[-1]) + 1
+    beyond = done.roll(-end) if circular else done[end:]
+    if run == 0 or bool(done[index[: last + 1]].all()) or not bool(beyond.any()):
+        return 0
+    return run if run + int(beyond.int().argmax()) <= most else 0
 
 
 def _next(done: Tensor, size: int, overlap: int) -> int | None:
