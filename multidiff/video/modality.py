@@ -18,7 +18,7 @@ from multidiff.video import data as dataset
 from multidiff.video import tasks
 from multidiff.video.codec import AutoencoderSpec, FrameCodec, LatentCodec, PixelCodec, VideoCodecSpec
 from multidiff.video.media import Video
-from multidiff.video.network import VideoNetwork, VideoNetworkSpec
+from multidiff.video.network import TransformerSpec, VideoDenoiser, VideoNetworkSpec, network
 from multidiff.video.objectives import AutoencoderObjective
 from multidiff.video.tasks import MAX_FRAMES
 
@@ -46,14 +46,16 @@ class VideoModality:
         return dataset.examples(data, split)
 
     def prepare(self, example: Example, data: dataset.VideoData, codec: FrameCodec) -> dict[str, Tensor]:
-        """`frames` (T, H, W, 3) uint8."""
-        return {"frames": torch.from_numpy(example.media.fit(codec.size, codec.size, data.fit).frames)}
+        """`frames` (T, H, W, 3) uint8 and `fps` ()."""
+        fitted = example.media.fit(codec.size, codec.size, data.fit)
+        return {"frames": torch.from_numpy(fitted.frames), "fps": torch.tensor(fitted.fps)}
 
     def codec(self, spec: VideoCodecSpec) -> FrameCodec:
         return LatentCodec(spec) if isinstance(spec, AutoencoderSpec) else PixelCodec(spec)
 
-    def network(self, spec: VideoNetworkSpec, codec: FrameCodec) -> VideoNetwork:
-        return VideoNetwork(spec, codec.event_shape(1)[0], codec.patch)
+    def network(self, spec: VideoNetworkSpec | TransformerSpec, codec: FrameCodec) -> VideoDenoiser:
+        channels, _, side, _ = codec.event_shape(1)
+        return network(spec, channels, side, codec.patch)
 
     def batch(
         self, rows: dict[str, Tensor], codec: FrameCodec, data: dataset.VideoData, generator: torch.Generator
@@ -61,7 +63,7 @@ class VideoModality:
         """Cycles begin anywhere (data.loop), a part is cut out (data.window), some batches are pictures (data.pictures:
         Ho et al. 2022, "Video Diffusion Models", section 3.1), clips are mirrored (data.flip) and turned
         (data.turn), some frames, or all around a box, are known (data.known, data.parts). Condition `position` (B, T):
-        where in the clip each frame was."""
+        where in the clip each frame was; `fps` (B,)."""
         frames = rows["frames"]
         count, length = frames.shape[:2]
         window = min(data.window or length, length)
@@ -85,7 +87,8 @@ class VideoModality:
             x0.device
         )
         known = codec.known(x0, frames, mask)
-        return Batch(x0, {"mask": mask, "known": known, "position": position})
+        rate = {"fps": rows["fps"]} if "fps" in rows else {}  # packs of older versions have none
+        return Batch(x0, {"mask": mask, "known": known, "position": position} | rate)
 
     def objectives(self, codec: FrameCodec, data: dataset.VideoData) -> Mapping[str, Objective]:
         return {"vae": AutoencoderObjective(codec)} if isinstance(codec, LatentCodec) else {}
@@ -94,7 +97,8 @@ class VideoModality:
         return codec.event_shape(options.frames)
 
     def extra_condition(self, codec: FrameCodec, options: VideoOptions, count: int) -> dict[str, Tensor]:
-        return {"position": _places(torch.arange(options.frames)).expand(count, -1, -1, -1, -1)}
+        places = _places(torch.arange(options.frames)).expand(count, -1, -1, -1, -1)
+        return {"position": places, "fps": torch.full((count,), options.fps)}
 
     def clamp(self, x0: Tensor, codec: FrameCodec) -> Tensor:
         """No pixel is darker than black or lighter than white; latents have no bounds."""
@@ -116,8 +120,9 @@ class VideoModality:
         mask = canvas.mask(codec.size, shape)
         frames = torch.from_numpy(Video(canvas.frames).fit(codec.size, codec.size, "pad").frames)[None]
         known = codec.known(codec.to_model(frames), frames, mask).to(mask) * mask
-        told = {"position": _places(torch.from_numpy(canvas.place).float())}
         asked_for = options.model_copy(update={"frames": len(canvas.frames), "fps": canvas.fps})
+        told = self.extra_condition(codec, asked_for, 1)
+        told["position"] = _places(torch.from_numpy(canvas.place).float())
         return Given(known, mask, told, canvas), asked_for
 
     def merge(self, generated: Video, media: Video, given: Given) -> Video:

@@ -11,7 +11,7 @@ import torch
 from pydantic import ValidationError
 
 from multidiff.errors import MediaError, Notice
-from multidiff.modality import Modality
+from multidiff.modality import Example, Modality
 from multidiff.nn.embedding import LOG_SNR_BOUND
 from multidiff.video import tasks
 from multidiff.video.media import Video
@@ -364,3 +364,16 @@ def test_positions_count_from_zero_unless_given() -> None:
     plain = network(x, log_snr, {})
     assert torch.equal(plain, network(x, log_snr, {"position": torch.arange(4)[None]}))
     assert not torch.allclose(plain, network(x, log_snr, {"position": torch.arange(4, 8)[None]}), atol=1e-3)
+
+
+def test_the_frame_rate_goes_from_the_file_to_the_network_and_from_the_options_to_a_sample() -> None:
+    data = VIDEO.data_spec()
+    row = VIDEO.prepare(Example(numbered(8, fps=12.5)), data, CODEC)
+    stacked = {name: torch.stack([value] * 3) for name, value in row.items()}
+    made = VIDEO.batch(stacked, CODEC, data, torch.Generator().manual_seed(0))
+    assert made.condition["fps"].tolist() == [12.5] * 3
+    asked = VIDEO.options(frames=8, fps=20.0)
+    assert VIDEO.extra_condition(CODEC, asked, 2)["fps"].tolist() == [20.0, 20.0]
+    for media, fps in ((numbered(4, fps=6.0), 6.0), (numbered(1, fps=6.0), 20.0)):
+        given, options = VIDEO.given(media, "predict", tasks.Predict(), CODEC, asked)
+        assert given.condition["fps"].tolist() == [fps] == [options.fps]
