@@ -36,10 +36,13 @@ class Score:
 
 
 def score(model: Model, media: Any, prompt: str = "", seed: int = 0, flow: bool = False) -> Score:
-    """The score of media given a prompt, with the same noise for every item. Raises MediaError.
+    """The score of media given a prompt, with the same noise for every item. Raises MediaError, and InputError for a
+    model that has learned under correlated noise.
 
     120 evaluations of the network; `flow` adds 400 with a backward pass for each of 4 probes.
     """
+    if model.recipe.diffusion.noise.name != "white":
+        raise InputError(f"{model.name}: learned under correlated noise (diffusion.noise), which has no score yet")
     x0, condition = model.encode(media, prompt)
     denoiser = model.denoiser()
     noise = core.SeededNoise([seed], tuple(x0.shape[1:]), torch.float32, model.device)
@@ -58,7 +61,7 @@ def features(
     Raises InputError for a layer that the network lacks or does not run, MediaError.
     """
     x0, condition = model.encode(media, prompt)
-    noise = core.SeededNoise([seed], tuple(x0.shape[1:]), torch.float32, model.device)(0)
+    noise = model.noise([seed], tuple(x0.shape[1:]))(0)
     try:
         with torch.no_grad():
             return activations(model.denoiser(), layers, x0, noise, log_snr, condition)
@@ -76,7 +79,7 @@ def with_grid(model: Model, steps: int, prompts: Sequence[str] = ("",), seed: in
     own = model.modality.extra_condition(model.codec, model.recipe.options, len(prompts))
     condition = {key: value.to(model.device) for key, value in own.items()} | model.tokens(prompts)
     denoiser = model.guided(sampling)
-    noise = core.SeededNoise([seed + i for i in range(len(prompts))], shape, torch.float32, model.device)
+    noise = model.noise([seed + i for i in range(len(prompts))], shape)
     try:
         with torch.no_grad():
             times = core.optimised_times(denoiser, steps, noise, condition)

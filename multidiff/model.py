@@ -302,7 +302,7 @@ class Model(Trained):
         return sampling.windows == "sliding" and axis is not None and shape[axis] > self._window(axis)
 
     def _noise(self, seed: int, shape: tuple[int, ...]) -> core.Noise:
-        return core.SeededNoise([seed], shape, torch.float32, self.device)
+        return self.noise([seed], shape)
 
     def _samples(
         self, plan: core.Plan, shape: tuple[int, ...], count: int, seed: int, progress: Progress | None

@@ -49,6 +49,12 @@ class Recipe(Spec):
     distill: DistillSpec = DistillSpec()
     sample: SampleSpec = SampleSpec()
 
+    @model_validator(mode="after")
+    def _has_time_for_its_noise(self) -> Recipe:
+        if self.diffusion.noise.name != "white" and registry.modality(self.modality).time_axis is None:
+            raise ValueError(f"diffusion.noise: {self.modality} have no time for {self.diffusion.noise.name} noise")
+        return self
+
     @field_validator("modality")
     @classmethod
     def _known(cls, value: str) -> str:
@@ -76,7 +82,8 @@ class Recipe(Spec):
             # Where a codec's weights come from is no part of it.
             codec = {**recipe.codec.model_dump(), "weights": ""}
             text = recipe.text.encoder, recipe.text.length
-            return {"modality": recipe.modality, "codec": codec, "text": text, "schedule": recipe.diffusion.schedule}
+            process = {"schedule": recipe.diffusion.schedule, "noise": recipe.diffusion.noise}
+            return {"modality": recipe.modality, "codec": codec, "text": text, **process}
 
         mine, its = parts(self), parts(other)
         return next((name for name in mine if mine[name] != its[name]), "")

@@ -87,6 +87,10 @@ class DiffusionSpec(Spec):
         MethodSpec(name="independent"), description="which noise goes with which data"
     )
 
+    noise: Annotated[MethodSpec, _of(core.NOISES)] = Field(
+        MethodSpec(name="white"), description="how the noise is correlated along time, in training and in sampling"
+    )
+
     @model_validator(mode="after")
     def _can_be_sampled(self) -> DiffusionSpec:
         self.denoiser(nn.Identity())

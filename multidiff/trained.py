@@ -124,6 +124,17 @@ class Trained:
         clamped: Tensor = self.modality.clamp(x0, self.codec)
         return clamped
 
+    def correlated(self, noise: Tensor) -> Tensor:
+        """White noise (B, *event) as the recipe's diffusion correlates it along time."""
+        correlation: core.Correlation = self.recipe.diffusion.noise.make(core.NOISES)
+        return noise if self.modality.time_axis is None else correlation(noise, self.modality.time_axis)
+
+    def noise(self, seeds: Sequence[int], shape: tuple[int, ...]) -> core.Noise:
+        """The noise of samples (B, *shape), one seed for each, as the recipe's diffusion correlates it along time."""
+        white, axis = core.SeededNoise(seeds, shape, torch.float32, self.device), self.modality.time_axis
+        spec = self.recipe.diffusion.noise
+        return white if axis is None else core.Correlated(white, spec.make(core.NOISES), axis)
+
     def tokens(self, prompts: Sequence[str]) -> dict[str, Tensor]:
         """The condition that prompts make: `tokens` (B, L, D) and `tokens_mask` (B, L); empty without an encoder."""
         for prompt in prompts:

@@ -14,6 +14,7 @@ TABLES = (
     "losses",
     "times",
     "couplings",
+    "noises",
     "distillations",
     "guidance",
     "completions",
@@ -28,8 +29,8 @@ WHAT = ["models", "recipes", *TABLES]
 @click.argument("what", type=click.Choice(WHAT), required=False, metavar="[WHAT]")
 def command(what: str | None) -> None:
     """Models and recipes at hand (models, recipes), or a table of methods with their papers:
-    samplers, grids, schedules, parameterizations, losses, times, couplings, guidance, completions, editings,
-    operators, posteriors or distillations.
+    samplers, grids, schedules, parameterizations, losses, times, couplings, noises, guidance, completions,
+    editings, operators, posteriors or distillations.
     """
     if what in (None, "models"):
         from multidiff.weights import shipped

@@ -14,7 +14,7 @@ from multidiff.classifier import PromptClassifier, features
 from multidiff.errors import InputError
 from multidiff.model import Model
 from multidiff.nn.embedding import masked_mean
-from multidiff.train.objective import DenoiserObjective, noise_like
+from multidiff.train.objective import DenoiserObjective
 from multidiff.train.pack import Pack
 
 LEVELS = (-3.0, 0.0, 3.0)
@@ -62,6 +62,6 @@ class ClassifierObjective(DenoiserObjective):
     def _logits(self, rows: dict[str, Tensor], t: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """(of each caption (B, K), the right one (B,)) for rows noised to t (B,)."""
         batch, caption = self._batch(rows, generator)
-        x_t = self.denoiser.schedule.diffuse(batch.x0, noise_like(batch.x0, generator), t)
+        x_t = self.denoiser.schedule.diffuse(batch.x0, self.noise(batch.x0, generator), t)
         label = torch.searchsorted(self.classes.to(caption.device), caption)
         return self.head.logits(features(self.denoiser, x_t, t, batch.condition)), label

@@ -17,7 +17,7 @@ from multidiff.errors import ModelError, RecipeError
 from multidiff.model import Model
 from multidiff.recipe import Recipe
 from multidiff.specs import DistillSpec, SampleSpec
-from multidiff.train.objective import DenoiserObjective, noise_like
+from multidiff.train.objective import DenoiserObjective
 from multidiff.train.pack import Pack
 
 LR_SHARE = 0.3
@@ -53,7 +53,7 @@ class DistillationObjective(DenoiserObjective):
         condition = self._condition(batch, caption * kept.to(caption.device))
 
         def draw(stream: int = 0) -> Tensor:
-            return noise_like(batch.x0, generator)
+            return self.noise(batch.x0, generator)
 
         for group, loss in self.method.losses(lesson, core.Examples(batch.x0, draw, u, condition, batch.weight)):
             yield group, loss.mean()

@@ -31,6 +31,7 @@ class DenoiserObjective:
             raise ModelError(f"{model.name}: has no network to train; set train.objective to its codec objective")
         recipe = model.recipe
         self.modality, self.codec, self.data = model.modality, model.codec, recipe.data
+        self.correlated = model.correlated
         self.denoiser = model.denoiser(model.network)
         diffusion = recipe.diffusion
         self.weighting, times = diffusion.loss.make(core.LOSSES), diffusion.times.make(core.TIMES)
@@ -58,7 +59,7 @@ class DenoiserObjective:
         kept = torch.rand(len(caption), generator=generator) >= self.drop
         u = core.stratified(len(caption), generator)
         condition = self._condition(batch, caption * kept.to(caption.device))
-        noise = noise_like(batch.x0, generator)
+        noise = self.noise(batch.x0, generator)
         noise = noise[self.coupling(batch.x0, noise)]
         losses, log_snr = self.loss(self.denoiser, batch.x0, noise, u, condition, batch.weight)
         yield "network", losses.mean()
@@ -77,10 +78,14 @@ class DenoiserObjective:
         figures: dict[str, float] = {}
         for low, high in pairwise(EDGES):
             t = self.denoiser.schedule.inverse(low + (high - low) * places)
-            noise = noise_like(batch.x0, generator)
+            noise = self.noise(batch.x0, generator)
             losses, _ = self.loss_at(self.denoiser, batch.x0, noise, t, condition, batch.weight)
             figures[f"loss[{low:g},{high:g}]"] = float(losses.mean())
         return {"loss": sum(figures.values()) / len(figures), **figures}
+
+    def noise(self, x0: Tensor, generator: torch.Generator) -> Tensor:
+        """Noise like x0 as sampling draws it, a function of `generator`."""
+        return self.correlated(noise_like(x0, generator))
 
     def _batch(self, rows: dict[str, Tensor], generator: torch.Generator) -> tuple[Batch, Tensor]:
         """The medium's batch and the items' caption indices (B,)."""
