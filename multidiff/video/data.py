@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from multidiff.dataset import SKIPPED, SYNTH, DataSpec, Entry, entries, select
 from multidiff.errors import MediaError
@@ -36,7 +36,16 @@ class VideoData(DataSpec):
     )
     window: int | None = Field(None, gt=0, description="train on so many frames of a clip; 1: on pictures")
     pictures: float = Field(0.0, ge=0, le=1, description="share of training batches of single frames, beside clips")
+    low: int | None = Field(
+        None, gt=0, description="tell each clip in so many pixels a side: to learn to make small ones large"
+    )
     count: int = Field(2000, gt=0, description="synth: how many clips, validation included")
+
+    @model_validator(mode="after")
+    def _enlarges(self) -> VideoData:
+        if self.low and (self.size % self.low or self.low == self.size):
+            raise ValueError(f"size {self.size} must be a multiple, 2 or more times, of low {self.low}")
+        return self
 
 
 def examples(spec: VideoData, split: str) -> Iterator[Example]:

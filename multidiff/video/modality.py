@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from math import isinf
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,12 @@ from torch import Tensor
 from multidiff.errors import InputError, MediaError, Notice
 from multidiff.modality import Batch, Example, Given, Objective, Spec, Trial
 from multidiff.video import data as dataset
-from multidiff.video import tasks
+from multidiff.video import super_resolution, tasks
 from multidiff.video.codec import AutoencoderSpec, FrameCodec, LatentCodec, PixelCodec, VideoCodecSpec
 from multidiff.video.media import Video
 from multidiff.video.network import TransformerSpec, VideoDenoiser, VideoNetworkSpec, network
 from multidiff.video.objectives import AutoencoderObjective
+from multidiff.video.super_resolution import Enlarged, SuperResolution
 from multidiff.video.tasks import MAX_FRAMES
 
 
@@ -39,7 +41,10 @@ class VideoModality:
     codec_spec = VideoCodecSpec
     network_spec = VideoNetworkSpec
     options = VideoOptions
-    tasks: Mapping[str, type[Spec]] = {name: schema for name, (schema, _) in tasks.PLANS.items()}
+    tasks: Mapping[str, type[Spec]] = {
+        **{name: schema for name, (schema, _) in tasks.PLANS.items()},
+        "super-resolution": SuperResolution,
+    }
     time_axis = -3
 
     def examples(self, data: dataset.VideoData, split: str) -> Iterator[Example]:
@@ -63,7 +68,8 @@ class VideoModality:
         """Cycles begin anywhere (data.loop), a part is cut out (data.window), some batches are pictures (data.pictures:
         Ho et al. 2022, "Video Diffusion Models", section 3.1), clips are mirrored (data.flip) and turned
         (data.turn), some frames, or all around a box, are known (data.known, data.parts). Condition `position` (B, T):
-        where in the clip each frame was; `fps` (B,)."""
+        where in the clip each frame was; `fps` (B,); of the clip in fewer pixels (data.low) see
+        `super_resolution.batch`."""
         frames = rows["frames"]
         count, length = frames.shape[:2]
         window = min(data.window or length, length)
@@ -88,7 +94,8 @@ class VideoModality:
         )
         known = codec.known(x0, frames, mask)
         rate = {"fps": rows["fps"]} if "fps" in rows else {}  # packs of older versions have none
-        return Batch(x0, {"mask": mask, "known": known, "position": position} | rate)
+        low = super_resolution.batch(codec, frames, data.low, generator) if data.low else {}
+        return Batch(x0, {"mask": mask, "known": known, "position": position} | rate | low)
 
     def objectives(self, codec: FrameCodec, data: dataset.VideoData) -> Mapping[str, Objective]:
         return {"vae": AutoencoderObjective(codec)} if isinstance(codec, LatentCodec) else {}
@@ -111,6 +118,9 @@ class VideoModality:
 
         A Notice says so where what is generated will be enlarged.
         """
+        if isinstance(task_options, SuperResolution):
+            options, small = self.options_of(media, options), super_resolution.given(media, task_options, codec)
+            return replace(small, condition=small.condition | self.extra_condition(codec, options, 1)), options
         if max(media.height, media.width) > codec.size:
             made, asked = f"{codec.size} x {codec.size}", f"{media.width} x {media.height}"
             warnings.warn(f"frames are generated at {made} pixels and enlarged to {asked}", Notice, stacklevel=2)
@@ -126,7 +136,9 @@ class VideoModality:
         return Given(known, mask, told, canvas), asked_for
 
     def merge(self, generated: Video, media: Video, given: Given) -> Video:
-        """What was given in its place, in its own size."""
+        """What was given in its place, in its own size; or all of it, larger."""
+        if isinstance(given.context, Enlarged):
+            return super_resolution.merged(generated, given.context)
         canvas: tasks.Canvas = given.context
         return canvas.merged(generated)
 

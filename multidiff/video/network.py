@@ -11,18 +11,22 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from einops import rearrange
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from multidiff.errors import InputError, RecipeError
 from multidiff.modality import Condition, Spec
-from multidiff.nn.embedding import LOG_SNR_BOUND, sinusoidal
+from multidiff.nn.embedding import LOG_SNR_BOUND, LogSNREmbedding, sinusoidal
+from multidiff.nn.residual import zeroed
 from multidiff.nn.space_time_transformer import SpaceTimeTransformer
 from multidiff.nn.unet import UNet, check_levels
 
 TEXT_DIM = 384
-POSITION_FEATURES = RATE_FEATURES = 64
+POSITION_FEATURES = RATE_FEATURES = LOW_FEATURES = 64
+UNTOLD = -1.0
+"""`low_noise` where there is no small clip."""
 
 
 class NetworkSpec(Spec):
@@ -34,6 +38,7 @@ class NetworkSpec(Spec):
         0, ge=0, description="so many frames on, places are the same again: of clips that repeat; 0: never"
     )
     rate: bool = Field(False, description="tell the frames per second: for films of many rates")
+    low: bool = Field(False, description="tell the clip in fewer pixels, to make it larger: with data.low")
     learned_variance: bool = Field(False, description="also predict the reverse step's variance, for the hybrid loss")
     checkpointing: bool = Field(False, description="recompute activations to save memory")
 
@@ -81,14 +86,16 @@ class VideoDenoiser(nn.Module, ABC):
 
     condition: `mask` (B, 1, T, H, W), or 1 for H and W, 1 where x is known and clean; `tokens` (B, L, 384) and
     `tokens_mask` (B, L), the prompt; `position` (B, T) or (B, 1, T, 1, 1), each frame's place in its clip or
-    between two of them, looked at only with spec.positions; `fps` (B,), looked at only with spec.rate. Each but the
-    last may be absent; positions then count from 0.
+    between two of them, looked at only with spec.positions; `fps` (B,), looked at only with spec.rate; `low` (B, C, T,
+    H, W), the clip in fewer pixels, and `low_noise` (B,), the noise on it (see `super_resolution`), only with spec.low.
+    Each but `fps` may be absent; positions then count from 0.
     """
 
     width: int
     """Of `features`."""
     place: nn.Linear | None
     rate: nn.Linear | None
+    low: nn.Linear | None
 
     @property
     @abstractmethod
@@ -100,9 +107,17 @@ class VideoDenoiser(nn.Module, ABC):
         self.cycle = spec.cycle
         self.place = nn.Linear(POSITION_FEATURES, dim) if spec.positions else None
         self.rate = nn.Linear(RATE_FEATURES, dim) if spec.rate else None
+        self.low = nn.Linear(LOW_FEATURES, dim) if spec.low else None
+        # What is known of the clip already need not squeeze through: a share of it goes straight to the output.
+        self.low_share = (
+            nn.Sequential(LogSNREmbedding(LOW_FEATURES), zeroed(nn.Linear(LOW_FEATURES, 1))) if spec.low else None
+        )
 
     def forward(self, x: Tensor, log_snr: Tensor, condition: Condition) -> Tensor | tuple[Tensor, Tensor]:
         out, channels = self.body(*self._told(x, log_snr, condition)), x.shape[1]
+        if self.low_share is not None and "low" in condition:
+            share = self.low_share(log_snr)[:, :, None, None, None] * condition["low"].to(x)
+            out = out + F.pad(share, (0, 0, 0, 0, 0, 0, 0, out.shape[1] - channels))
         return out if out.shape[1] == channels else (out[:, :channels], out[:, channels:])
 
     def features(self, x: Tensor, log_snr: Tensor, condition: Condition) -> Tensor:
@@ -127,7 +142,20 @@ class VideoDenoiser(nn.Module, ABC):
         if self.rate is not None:
             rate = self.rate(rate_features(condition, x)).expand(B, T, -1)
             extra = rate if extra is None else extra + rate
-        return torch.cat([x, mask], dim=1), levels, tokens, condition.get("tokens_mask"), extra
+        planes = [x, mask]
+        if self.low is not None:
+            level = condition.get("low_noise", x.new_full((B,), UNTOLD))
+            low = self.low(sinusoidal(100.0 * level[:, None], LOW_FEATURES).to(x.dtype)).expand(B, T, -1)
+            extra = low if extra is None else extra + low
+            planes.append(condition["low"].to(x) if "low" in condition else torch.zeros_like(x))
+        elif "low" in condition:
+            raise InputError("this model makes no clips larger; take one trained with network.low and data.low")
+        return torch.cat(planes, dim=1), levels, tokens, condition.get("tokens_mask"), extra
+
+
+def inputs(spec: NetworkSpec, channels: int) -> int:
+    """Channels that the body sees: x, the mask, the small clip."""
+    return channels + 1 + channels * spec.low
 
 
 def rate_features(condition: Condition, x: Tensor) -> Tensor:
@@ -148,7 +176,7 @@ class VideoNetwork(VideoDenoiser):
             raise RecipeError("network.detail is finer than a patch of pixels: take codec.unshuffle of 2 or more")
         self.width = spec.widths[0]
         self.unet = UNet(
-            channels + 1,
+            inputs(spec, channels),
             2 * channels if spec.learned_variance else channels,
             widths=spec.widths,
             blocks=spec.blocks,
@@ -174,7 +202,7 @@ class VideoTransformer(VideoDenoiser):
         super().__init__()
         self.width = spec.dim
         self.transformer = SpaceTimeTransformer(
-            channels + 1,
+            inputs(spec, channels),
             2 * channels if spec.learned_variance else channels,
             dim=spec.dim,
             depth=spec.depth,
