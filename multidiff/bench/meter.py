@@ -42,15 +42,17 @@ Build = Callable[[], Built]
 """A function at the top of a module, or a partial of one: another process must find it by its name."""
 
 
-def seconds(runs: Sequence[Callable[[], object]], budget: float) -> list[float]:
-    """The least seconds of each, in turns until `budget` seconds are spent, two turns at least."""
+def seconds(
+    runs: Sequence[Callable[[], object]], budget: float, clock: Callable[[], float] = perf_counter
+) -> list[float]:
+    """The least seconds of each by `clock`, in turns until `budget` seconds are spent, two turns at least."""
     least, turns, end = [math.inf] * len(runs), 0, perf_counter() + budget
     with torch.no_grad():
         while turns < 2 or perf_counter() < end:
             for i, run in enumerate(runs):
-                start = perf_counter()
+                start = clock()
                 run()
-                least[i] = min(least[i], perf_counter() - start)
+                least[i] = min(least[i], clock() - start)
             turns += 1
     return least
 
@@ -68,12 +70,19 @@ def _memory(build: Build, threads: int) -> float:
     with torch.no_grad():
         built = build()
         built.run()
-        gc.collect()
-        ctypes.CDLL(None).malloc_trim(0)  # what the first run left in the allocator's pool would hide the second's
-        before = _status("VmRSS")
-        (_PROC / "clear_refs").write_text("5")  # sets the peak back to now
-        built.run()
-        return 4 * built.parameters / MIB + max(_status("VmHWM") - before, 0.0)
+        return 4 * built.parameters / MIB + growth(built.run)
+
+
+def growth(run: Callable[[], object]) -> float:
+    """MiB by which this process grows at the peak of a run that is not its first."""
+    if not (_PROC / "status").exists():
+        return math.nan
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)  # what earlier runs left in the allocator's pool would hide this one's
+    before = _status("VmRSS")
+    (_PROC / "clear_refs").write_text("5")  # sets the peak back to now
+    run()
+    return max(_status("VmHWM") - before, 0.0)
 
 
 def _status(key: str) -> float:

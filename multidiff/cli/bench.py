@@ -49,6 +49,21 @@ def audio(threads: int | None) -> None:
 
 
 @command.command()
+@click.option("--threads", type=click.IntRange(1), help="Of the CPU; as many as torch takes by itself.")
+def video(threads: int | None) -> None:
+    """Forward and training step of the video U-Net beside video-diffusion-pytorch's and diffusers' at like parameters,
+    and what takes its time."""
+    import torch
+
+    from multidiff.bench import video
+
+    if threads:
+        torch.set_num_threads(threads)
+    for line in chain(video.markdown(video.rows()), [""], video.profiles()):
+        click.echo(line)
+
+
+@command.command()
 @click.argument("teacher")
 @click.argument("students", nargs=-1)
 @click.option("--data", "roots", multiple=True, required=True, help="Folder of real files; may be repeated.")
