@@ -64,6 +64,29 @@ def video(threads: int | None) -> None:
 
 
 @command.command()
+@click.option("--data", "roots", multiple=True, default=("synth",), show_default=True, help="Folder of clips.")
+@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), default=2.0, show_default=True, help="Of CPU.")
+@click.option("-n", "--count", type=click.IntRange(2), default=16, show_default=True, help="Clips of each.")
+@click.option("--steps", type=click.IntRange(1, 1000), default=50, show_default=True, help="Sampling steps.")
+@click.option("--threads", type=click.IntRange(1), help="Of the CPU; as many as torch takes by itself.")
+def video_training(roots: tuple[str, ...], minutes: float, count: int, steps: int, threads: int | None) -> None:
+    """The video U-Net and video-diffusion-pytorch's trained for the same CPU minutes on the same clips, then judged.
+
+    \b
+    multidiff bench video-training --data ../shared/data/video/lpc_sprites --minutes 60 -n 64 --threads 1
+    """
+    import torch
+
+    from multidiff.bench import video_training as bench
+
+    if threads:
+        torch.set_num_threads(threads)
+    found = bench.rows(roots, 60 * minutes, count, steps, say=lambda line: click.echo(line, err=True))
+    for line in bench.markdown(found, steps):
+        click.echo(line)
+
+
+@command.command()
 @click.argument("teacher")
 @click.argument("students", nargs=-1)
 @click.option("--data", "roots", multiple=True, required=True, help="Folder of real files; may be repeated.")

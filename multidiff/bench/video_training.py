@@ -1,0 +1,205 @@
+"""Equal-time training: our video U-Net and video-diffusion-pytorch's for the same CPU seconds on the same clips.
+
+No prompt, like parameters, and one loop for all (`multidiff.train.loop`): batch, order of the clips, AdamW, warm-up,
+fall of the learning rate to the end of the time, average of the weights, so that what differs is the network and its
+diffusion. Ours is that of the shipped `clips`; theirs is Unet3D with the loss of its own GaussianDiffusion (noise, L1,
+1000 levels of the cosine schedule), once on pixels as it is published and once on our patches of 4 x 4 pixels.
+
+All sample with ancestral steps, as many for each. GaussianDiffusion's own sampler always takes 1000, which would be
+hours here: its network is stepped on its own levels by `core` instead, which with 1000 steps is the same.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from time import process_time
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from multidiff import core, recipe, weights
+from multidiff.bench import video_peers
+from multidiff.bench.video_peers import VDP
+from multidiff.core.schedules.tabulated import Tabulated
+from multidiff.errors import InputError
+from multidiff.modality import Objective
+from multidiff.model import Model
+from multidiff.specs import TrainSpec
+from multidiff.train import pack
+from multidiff.train.loop import Training, accelerator_for
+from multidiff.train.objective import DenoiserObjective
+from multidiff.train.pack import Rows
+from multidiff.video.codec import LIMIT, PixelCodec, VideoCodecSpec
+from multidiff.video.media import Video
+from multidiff.video.modality import VIDEO, VideoOptions
+
+OURS = "multidiff"
+CHANGES = (
+    "text.encoder=none",
+    "data.known=0",
+    "network.detail=16",
+    "diffusion.parameterization=edm",
+    "diffusion.times={name: lognormal, options: {mean: -0.6, std: 1.7}}",
+    "train.warmup=20",
+    "train.ema=0.99",
+)
+"""From recipes/video/clips.yaml to what was shipped, without prompts and tasks, for some hundred steps."""
+DIM = 16
+"""Of Unet3D, with its default of four levels: the parameters of ours."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """A network with its objective, and clips from it: `sample(count, steps)`."""
+
+    name: str
+    objective: Objective
+    sample: Callable[[int, int], list[Video]]
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a way reached: parameters, CPU seconds and steps of training, and the metrics of its clips."""
+
+    name: str
+    parameters: int
+    seconds: float
+    steps: int
+    metrics: dict[str, float]
+
+
+class PeerObjective:
+    """GaussianDiffusion's own loss of our rows; `codec` makes of frames what its network sees."""
+
+    def __init__(self, codec: PixelCodec, dim: int, frames: int) -> None:
+        """Raises MultidiffError where the peer is not installed."""
+        peer = video_peers.video_diffusion_pytorch()
+        self.codec, self.shape = codec, codec.event_shape(frames)
+        channels, _, side, _ = self.shape
+        self.unet: nn.Module = peer.Unet3D(dim, channels=channels)
+        self.diffusion: Any = peer.GaussianDiffusion(self.unet, image_size=side, num_frames=frames, channels=channels)
+        self.groups: Mapping[str, nn.Module] = {"network": self.unet}
+
+    def losses(self, rows: dict[str, Tensor], generator: torch.Generator) -> Iterator[tuple[str, Tensor]]:
+        """It takes values in [0, 1], and its noise from the global stream, which the loop seeds for each step."""
+        yield "network", self.diffusion(self.codec.to_model(rows["frames"]) / (2 * LIMIT) + 0.5)
+
+    def validate(self, rows: dict[str, Tensor], generator: torch.Generator) -> dict[str, float]:
+        return {}
+
+    def denoiser(self) -> core.NetworkDenoiser:
+        """Of values in [-1, 1]."""
+        schedule = Tabulated(self.diffusion.betas.double())
+
+        def network(x: Tensor, log_snr: Tensor, condition: Mapping[str, Tensor]) -> Tensor:
+            level = schedule.inverse(log_snr.double()) * schedule.levels - 1
+            found: Tensor = self.unet(x, level.clamp(min=0).to(x.dtype))
+            return found
+
+        parameterization = core.make(core.PARAMETERIZATIONS, "noise")
+        return core.NetworkDenoiser(network, schedule, parameterization, lambda x0: x0.clamp(-1, 1))
+
+    def sample(self, count: int, steps: int, fps: float) -> list[Video]:
+        denoiser = self.denoiser()
+        times = core.make(core.GRIDS, "trailing")(denoiser.schedule, steps)
+        made: list[Video] = []
+        for seed in range(count):
+            noise = core.SeededNoise([seed], self.shape)
+            x0 = core.sample(denoiser, core.make(core.SAMPLERS, "ddpm"), times, noise)
+            made += self.codec.decode(LIMIT * x0, VideoOptions(frames=self.shape[1], fps=fps))
+        return made
+
+
+def ways(model: Model, data: pack.Pack, dim: int = DIM) -> Iterator[Callable[[], Way]]:
+    """Ours, theirs on pixels and theirs on patches, each made when its turn comes."""
+    spec: Any = model.recipe.codec
+    options: Any = model.recipe.options
+    pixels, patches = (PixelCodec(VideoCodecSpec(size=spec.size, unshuffle=side)) for side in (1, spec.unshuffle))
+
+    def own() -> Way:
+        return Way(OURS, DenoiserObjective(model, data), lambda count, steps: _own(model, count, steps))
+
+    def peer(name: str, codec: PixelCodec) -> Way:
+        objective = PeerObjective(codec, dim, options.frames)
+        return Way(name, objective, partial(objective.sample, fps=options.fps))
+
+    return iter((own, partial(peer, f"{VDP}, pixels", pixels), partial(peer, f"{VDP}, patches", patches)))
+
+
+def _own(model: Model, count: int, steps: int) -> list[Video]:
+    return [clip for seed in range(count) for clip in model.sample("", seed=seed, steps=steps, guidance=1.0)]
+
+
+def trained(objective: Objective, rows: Rows, spec: TrainSpec, seconds: float) -> tuple[Training, float]:
+    """Trained for so many CPU seconds of this process, a step at least, and what it took.
+
+    The number of steps, on which the learning rate depends, is what the time is expected to suffice for.
+    """
+    training = Training(objective, spec.model_copy(update={"steps": 10**9}), accelerator_for("cpu", "fp32"))
+    start, spent = process_time(), 0.0
+    for record in training.steps(rows):
+        spent = process_time() - start
+        if spent >= seconds:
+            break
+        expected = max(record.step + 1, math.ceil(record.step * seconds / spent))
+        training.spec = spec.model_copy(update={"steps": expected})
+    return training, spent
+
+
+def rows(
+    roots: Sequence[str],
+    seconds: float,
+    count: int,
+    steps: int,
+    changes: Sequence[str] = CHANGES,
+    dim: int = DIM,
+    say: Callable[[str], object] = lambda line: None,
+) -> Iterator[Row]:
+    """A row for each way, trained for so many CPU seconds; `count` clips of each against held-out ones.
+
+    Raises InputError for too few clips, MultidiffError where the peer is not installed.
+    """
+    video_peers.video_diffusion_pytorch()
+    chosen = recipe.load("clips", [*changes, f"data.root={json.dumps(list(roots))}"])
+    spec: Any = chosen.data
+    real = [example.media for example in islice(VIDEO.examples(spec, "val"), 2 * count)]
+    if len(real) < 4:
+        raise InputError(f"{', '.join(roots)}: {len(real)} clips in split 'val', at least 4 are needed; set data.val")
+    torch.manual_seed(chosen.train.seed)
+    model = weights.build(chosen, "cpu")
+    data = pack.load(chosen, model.codec)
+    for make in ways(model, data, dim):
+        torch.manual_seed(chosen.train.seed)
+        way = make()
+        say(f"{way.name}: training")
+        training, spent = trained(way.objective, data.train, chosen.train, seconds)
+        say(f"{way.name}: {training.step} steps, sampling")
+        with training.averaged(), torch.no_grad():
+            made = way.sample(count, steps)
+        parameters = sum(p.numel() for p in way.objective.groups["network"].parameters())
+        yield Row(way.name, parameters, spent, training.step, VIDEO.metrics(real, made))
+
+
+def markdown(found: Iterator[Row], steps: int) -> Iterator[str]:
+    """The lines of the table, each as soon as its figures are known."""
+    yield "| by | parameters, M | CPU minutes | training steps | frame distance | floor | motion distance | floor |"
+    yield "| --- |" + " ---: |" * 7
+    clips = 0.0
+    for row in found:
+        clips = row.metrics["clips"]
+        figures = [
+            f"{row.metrics[f'{kind}_distance{end}']:.1f}" for kind in ("frame", "motion") for end in ("", "_floor")
+        ]
+        cells = [row.name, f"{row.parameters / 1e6:.1f}", f"{row.seconds / 60:.1f}", str(row.steps), *figures]
+        yield "| " + " | ".join(cells) + " |"
+    yield ""
+    yield (
+        f"Threads: {torch.get_num_threads()}, torch {torch.__version__}; {clips:.0f} clips of each in "
+        f"{steps} ancestral steps against as many held-out ones; floor: real against real."
+    )
