@@ -25,7 +25,7 @@ LAYERS = [
     {"cli"},
 ]
 """From the floor up. A room may import rooms below it and the ground, and of its own layer what ALLOWED says."""
-ALLOWED = {("weights", "model"), ("cli", "cli"), ("train", "train")}
+ALLOWED = {("weights", "model"), ("cli", "cli"), ("train", "train"), ("bench", "train")}
 
 
 def imports(path: Path) -> set[str]:

@@ -56,11 +56,13 @@ DIM = 16
 
 @dataclass(frozen=True)
 class Way:
-    """A network with its objective, and clips from it: `sample(count, steps)`."""
+    """A network with its objective, and clips from it: `sample(count, steps)`; `one_by_one`: a batch goes through it
+    clip by clip, which takes an eighth of the memory."""
 
     name: str
     objective: Objective
     sample: Callable[[int, int], list[Video]]
+    one_by_one: bool = False
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,7 @@ def ways(model: Model, data: pack.Pack, dim: int = DIM) -> Iterator[Callable[[],
 
     def peer(name: str, codec: PixelCodec) -> Way:
         objective = PeerObjective(codec, dim, options.frames)
-        return Way(name, objective, partial(objective.sample, fps=options.fps))
+        return Way(name, objective, partial(objective.sample, fps=options.fps), one_by_one=codec is pixels)
 
     return iter((own, partial(peer, f"{VDP}, pixels", pixels), partial(peer, f"{VDP}, patches", patches)))
 
@@ -167,8 +169,8 @@ def rows(
     """
     video_peers.video_diffusion_pytorch()
     chosen = recipe.load("clips", [*changes, f"data.root={json.dumps(list(roots))}"])
-    spec: Any = chosen.data
-    real = [example.media for example in islice(VIDEO.examples(spec, "val"), 2 * count)]
+    clips: Any = chosen.data
+    real = [example.media for example in islice(VIDEO.examples(clips, "val"), 2 * count)]
     if len(real) < 4:
         raise InputError(f"{', '.join(roots)}: {len(real)} clips in split 'val', at least 4 are needed; set data.val")
     torch.manual_seed(chosen.train.seed)
@@ -178,7 +180,10 @@ def rows(
         torch.manual_seed(chosen.train.seed)
         way = make()
         say(f"{way.name}: training")
-        training, spent = trained(way.objective, data.train, chosen.train, seconds)
+        spec = chosen.train
+        if way.one_by_one:
+            spec = spec.model_copy(update={"batch": 1, "accumulate": spec.batch * spec.accumulate})
+        training, spent = trained(way.objective, data.train, spec, seconds)
         say(f"{way.name}: {training.step} steps, sampling")
         with training.averaged(), torch.no_grad():
             made = way.sample(count, steps)

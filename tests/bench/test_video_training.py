@@ -85,7 +85,7 @@ def test_each_way_is_trained_and_judged(peer, monkeypatch, tmp_path):
     assert [row.name.partition(",")[0] for row in found] == [video_training.OURS, *[video_peers.VDP] * 2]
     for row in found:
         assert row.steps >= 1
-        assert row.seconds >= 0.5
+        assert 0.5 <= row.seconds < 3
         assert all(math.isfinite(value) for value in row.metrics.values())
     assert len(list(video_training.markdown(iter(found), 2))) == 2 + len(found) + 2
 
