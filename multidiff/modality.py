@@ -63,13 +63,15 @@ class Media(Protocol):
 
 @dataclass(frozen=True)
 class Example:
-    """One item of a data set, which begins `start` seconds into its source."""
+    """One item of a data set, which begins `start` seconds into its source; `fields` holds its metadata columns, where
+    the medium tells them."""
 
     media: Any
     text: str = ""
     label: str = ""
     source: str = ""
     start: float = 0.0
+    fields: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from multidiff.errors import MediaError
 from multidiff.modality import Spec
 from multidiff.video.autoencoder import FrameAutoencoder
+from multidiff.video.classifier import ClassifierSpec
 
 LIMIT = 2.0
 """Black is -LIMIT and white LIMIT: pixels in [-1, 1] have a standard deviation near 1/2."""
@@ -75,7 +76,11 @@ class AutoencoderSpec(VideoCodecSpec):
         return self
 
 
-SPECS: Mapping[str, type[VideoCodecSpec]] = {"pixels": VideoCodecSpec, "autoencoder": AutoencoderSpec}
+SPECS: Mapping[str, type[Spec]] = {
+    "pixels": VideoCodecSpec,
+    "autoencoder": AutoencoderSpec,
+    "classifier": ClassifierSpec,
+}
 
 
 class FrameCodec(nn.Module, ABC):

@@ -64,7 +64,7 @@ def examples(spec: VideoData, split: str) -> Iterator[Example]:
                 SKIPPED.add(entry.path, error)
                 continue
             for clip in clips:
-                yield Example(clip, entry.caption, entry.label, str(entry.path))
+                yield Example(clip, entry.caption, entry.label, str(entry.path), fields=entry.fields)
 
 
 def clips_of(entry: Entry, spec: VideoData) -> list[Video]:
@@ -89,4 +89,4 @@ def _synthetic(spec: VideoData, split: str) -> Iterator[Example]:
     found = [Entry(Path(f"synth-{i}"), s.text, s.motion, s.fields) for i, s in enumerate(scenes)]
     for entry in select(found, spec, split):
         drawn = scenes[int(entry.path.name.removeprefix("synth-"))].render(spec.frames, spec.size)
-        yield Example(drawn, entry.text, entry.label, entry.path.name)
+        yield Example(drawn, entry.text, entry.label, entry.path.name, fields=entry.fields)

@@ -17,6 +17,7 @@ from multidiff.errors import InputError, MediaError, Notice
 from multidiff.modality import Batch, Example, Given, Objective, Spec, Trial
 from multidiff.video import data as dataset
 from multidiff.video import super_resolution, tasks
+from multidiff.video.classifier import ClassifierObjective, ClassifierSpec, ClipClassifier
 from multidiff.video.codec import AutoencoderSpec, FrameCodec, LatentCodec, PixelCodec, VideoCodecSpec
 from multidiff.video.media import Video
 from multidiff.video.network import TransformerSpec, VideoDenoiser, VideoNetworkSpec, network
@@ -50,12 +51,18 @@ class VideoModality:
     def examples(self, data: dataset.VideoData, split: str) -> Iterator[Example]:
         return dataset.examples(data, split)
 
-    def prepare(self, example: Example, data: dataset.VideoData, codec: FrameCodec) -> dict[str, Tensor]:
-        """`frames` (T, H, W, 3) uint8 and `fps` ()."""
+    def prepare(
+        self, example: Example, data: dataset.VideoData, codec: FrameCodec | ClipClassifier
+    ) -> dict[str, Tensor]:
+        """`frames` (T, H, W, 3) uint8 and `fps` (); for a classifier `label` (K,), the index of its class in each
+        column."""
         fitted = example.media.fit(codec.size, codec.size, data.fit)
-        return {"frames": torch.from_numpy(fitted.frames), "fps": torch.tensor(fitted.fps)}
+        row = {"frames": torch.from_numpy(fitted.frames), "fps": torch.tensor(fitted.fps)}
+        return row | {"label": codec.label(example)} if isinstance(codec, ClipClassifier) else row
 
-    def codec(self, spec: VideoCodecSpec) -> FrameCodec:
+    def codec(self, spec: VideoCodecSpec | ClassifierSpec) -> FrameCodec | ClipClassifier:
+        if isinstance(spec, ClassifierSpec):
+            return ClipClassifier(spec)
         return LatentCodec(spec) if isinstance(spec, AutoencoderSpec) else PixelCodec(spec)
 
     def network(self, spec: VideoNetworkSpec | TransformerSpec, codec: FrameCodec) -> VideoDenoiser:
@@ -97,7 +104,9 @@ class VideoModality:
         low = super_resolution.batch(codec, frames, data.low, generator) if data.low else {}
         return Batch(x0, {"mask": mask, "known": known, "position": position} | rate | low)
 
-    def objectives(self, codec: FrameCodec, data: dataset.VideoData) -> Mapping[str, Objective]:
+    def objectives(self, codec: FrameCodec | ClipClassifier, data: dataset.VideoData) -> Mapping[str, Objective]:
+        if isinstance(codec, ClipClassifier):
+            return {"clip-classifier": ClassifierObjective(codec)}
         return {"vae": AutoencoderObjective(codec)} if isinstance(codec, LatentCodec) else {}
 
     def event_shape(self, codec: FrameCodec, options: VideoOptions) -> tuple[int, ...]:
