@@ -15,7 +15,7 @@ CODEC = "codec"
 @click.option("-n", "--count", type=click.IntRange(4), default=32, show_default=True, help="Files to measure with.")
 @click.option("--hypotheses", type=click.IntRange(1), default=4, show_default=True, help="Completions of each part.")
 @click.option("--captions/--no-captions", default=None, help="Tell the captions; by default only without --task.")
-@click.option("--judge", default="", help="[audio] A trained classifier; by default the shipped one.")
+@click.option("--judge", default="", help="[audio, video] A trained classifier; by default the shipped one.")
 @click.option(
     "--extend", type=click.FloatRange(0, min_open=True), help="[audio] With --task extend: seconds to append."
 )

@@ -7,12 +7,11 @@ the last frames, hold it still, and trace every pixel back along it. Nothing gro
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 from numpy.typing import NDArray
 
 from multidiff.errors import InputError
+from multidiff.video.flow import flows
 from multidiff.video.media import Video
 
 Field = NDArray[np.float64]
@@ -41,11 +40,5 @@ def advected(known: Video, frames: int) -> Video:
 
 
 def motion(known: Video) -> Field:
-    """Pixels per frame (2, H, W), down and right: the mean flow of the last pairs of frames, by the iterative
-    Lucas-Kanade method over a pyramid (Le Besnerais and Champagnat 2005)."""
-    from skimage.registration import optical_flow_ilk
-
-    grey = known.frames[-PAIRS - 1 :].mean(-1) / 255
-    # It yields where each pixel of its first argument is found in the second: backwards, hence the sign.
-    flows = [-optical_flow_ilk(b, a, radius=RADIUS, dtype=np.float64) for a, b in pairwise(grey)]
-    return np.nan_to_num(np.mean(flows, axis=0))
+    """Pixels per frame (2, H, W), down and right: the mean flow of the last pairs of frames."""
+    return np.asarray(flows(known.frames[-PAIRS - 1 :].mean(-1) / 255, RADIUS).mean(axis=0))

@@ -11,9 +11,11 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
-SHIFT = 1 / 8
+VARIED = 0.5
+"""Share of the clips that are: with all of them it takes many times longer until anything is learned."""
+SHIFT = 1 / 16
 """Of height and width, by at most which a clip is moved; what its edge shows is repeated behind it."""
-SHORTEST = 0.5
+SHORTEST = 0.75
 """Share of a clip that is shown at least."""
 CONTRAST, TINT, LIGHT, NOISE = 0.25, 0.1, 0.1, 0.08
 """Largest changes of contrast and of each colour, as factors; of light, and the noise's largest standard deviation, in
@@ -23,14 +25,15 @@ units of white."""
 def varied(frames: Tensor, generator: torch.Generator) -> Tensor:
     """Of frames (B, T, H, W, 3), uint8, a part in time as long for each, (B, t, H, W, 3) in levels of 8 bits.
 
-    Each clip is moved, blurred, changed in light and colour and covered with noise, all its frames alike but for the
-    noise.
+    A share VARIED of them is moved, blurred, changed in light and colour and covered with noise, all frames of a clip
+    alike but for the noise.
     """
     count, length = frames.shape[:2]
     uniform = lambda *shape: torch.rand(shape, generator=generator)
     shown = max(1, round(length * float(SHORTEST + (1 - SHORTEST) * uniform(1))))
     first = int((length - shown + 1) * uniform(1))
-    pixels = _moved(frames[:, first : first + shown], 2 * uniform(count, 2) - 1).float() / 255
+    plain = frames[:, first : first + shown]
+    pixels = _moved(plain, 2 * uniform(count, 2) - 1).float() / 255
     folded = rearrange(pixels, "b t h w c -> (b t) c h w")
     blurred = F.avg_pool2d(folded, 3, stride=1, padding=1, count_include_pad=False)
     blurred = rearrange(blurred, "(b t) c h w -> b t h w c", b=count)
@@ -41,7 +44,9 @@ def varied(frames: Tensor, generator: torch.Generator) -> Tensor:
     pixels = torch.lerp(pixels, blurred, each(1, 0))
     pixels = pixels * each(1 + CONTRAST, 1 - CONTRAST) * each(1 + TINT, 1 - TINT, 3) + each(LIGHT, -LIGHT)
     noise = torch.randn(pixels.shape, generator=generator).to(pixels)
-    return 255 * (pixels + each(NOISE, 0) * noise).clamp(0, 1)
+    pixels = 255 * (pixels + each(NOISE, 0) * noise).clamp(0, 1)
+    is_varied = (uniform(count, 1, 1, 1, 1) < VARIED).to(plain.device)
+    return torch.where(is_varied, pixels, plain.float())
 
 
 def _moved(frames: Tensor, share: Tensor) -> Tensor:

@@ -4,6 +4,10 @@ A convolutional network sees each frame by itself, folded as (B T): blocks that 
 of the picture as one vector. A second one convolves these vectors over time; the mean plus the maximum over time is the
 clip's, so that clips may be of any length. Several things may be told at once, each a metadata column with classes of
 its own. At width 128 it has 0.26 M parameters.
+
+Measured on the sprites: with means instead of maxima in the blocks, or without normalising the frames' vectors, it
+had hardly begun to learn after 50 to 100 steps of 32 clips (loss 2.9 to 3.2, chance 3.2); with both, 76 steps were
+enough to tell action and direction of 94 % of the held-out clips.
 """
 
 from __future__ import annotations
@@ -74,9 +78,10 @@ class ClipClassifier(nn.Module):
         blocks: list[nn.Module] = []
         for before, after in pairwise(widths):
             blocks += [nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
-            blocks += [nn.AvgPool2d(2)]
+            blocks += [nn.MaxPool2d(2)]
         cells = (spec.size >> BLOCKS) ** 2
-        self.looks = nn.Sequential(*blocks, nn.Flatten(), nn.Linear(cells * spec.width, spec.width))
+        flat = [nn.Flatten(), nn.Linear(cells * spec.width, spec.width, bias=False), nn.BatchNorm1d(spec.width)]
+        self.looks = nn.Sequential(*blocks, *flat)
         moves: list[nn.Module] = []
         for _ in range(2):
             moves += [

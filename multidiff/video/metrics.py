@@ -12,7 +12,8 @@ by the real clips' standard deviation, or by a least one (LEAST_STD, LEAST_RATIO
 walk in cycles of 8 frames that repeat to the last bit, so that without it their difference at lag 8 made a noise of
 one grey level score 1670 where a frozen clip scored 950 (floor 3.4; with it 11). The value depends on the features,
 the size of the sample and the data, so it is only ever read beside its floor: the same distance between two halves
-of the real clips.
+of the real clips. With a classifier trained by recipes/video/clips-classifier.yaml, the judge, the same distance is
+taken on its features, beside the share of clips that are what was asked for.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multidiff.errors import InputError
+from multidiff.modality import Example
+from multidiff.video.classifier import ClipClassifier
+from multidiff.video.flow import speed
 from multidiff.video.frames import resized
 from multidiff.video.media import Video
 
@@ -207,12 +211,35 @@ def metrics(real: Sequence[Video], generated: Sequence[Video]) -> dict[str, floa
     for name, features in (("frame_distance", frame_features), ("motion_distance", motion_features)):
         pair = [np.stack([features(v) for v in videos]) for videos in (real, generated)]
         result[name], result[f"{name}_floor"] = distance_and_floor(*pair)
-    for name, measure in (("flicker", flicker), ("loop_seam", loop_seam)):
+    for name, measure in (("flicker", flicker), ("loop_seam", loop_seam), ("flow_speed", speed)):
         result[name] = float(np.mean([measure(v) for v in generated]))
         result[f"{name}_real"] = float(np.mean([measure(v) for v in real]))
     result["nearest"] = float(np.mean(nearest(generated, real)[1]))
     result["nearest_real"] = float(np.mean(nearest(real, real)[1]))
     return result
+
+
+def judged(judge: ClipClassifier, real: Sequence[Example], generated: Sequence[Example]) -> dict[str, float]:
+    """What the judge finds of generated clips against real ones, of those that are asked to be of its classes; nothing
+    where fewer than two of either are, as it can say nothing of what it does not know.
+
+    `frame_embedding_frechet`: the Frechet distance between its features of single frames, each frame a sample: how the
+    pictures look. `clip_embedding_frechet`: between those of whole clips, which also see the frames' order. Both grow
+    as sets shrink, and are only read beside their floor, real against real, and faults. `<column>_accuracy`: the
+    judge's `agreement` with what was asked for. Raises InputError for a judge that is no classifier.
+    """
+    if not isinstance(judge, ClipClassifier):
+        raise InputError("the judge is no classifier; train one by recipes/video/clips-classifier.yaml")
+    asked = [[(each.media, told) for each in of if (told := judge.asked_for(each))] for of in (real, generated)]
+    if min(map(len, asked)) < 2:
+        return {}
+    (real_clips, real_frames), (clips, frames) = (judge.watched([clip for clip, _ in of]) for of in asked)
+    rows = lambda embeddings: embeddings.double().cpu().numpy()
+    return {
+        "frame_embedding_frechet": frechet(rows(real_frames), rows(frames)),
+        "clip_embedding_frechet": frechet(rows(real_clips), rows(clips)),
+        **judge.agreement(clips, [told for _, told in asked[1]]),
+    }
 
 
 def _log(size: Array | np.floating) -> Array:

@@ -47,6 +47,7 @@ class VideoModality:
         "super-resolution": SuperResolution,
     }
     time_axis = -3
+    judge = "clip-classifier"
 
     def examples(self, data: dataset.VideoData, split: str) -> Iterator[Example]:
         return dataset.examples(data, split)
@@ -175,6 +176,16 @@ class VideoModality:
         from multidiff.video.metrics import loop_metrics
 
         return loop_metrics(media)
+
+    def judged(self, judge: ClipClassifier, real: Sequence[Example], generated: Sequence[Example]) -> dict[str, float]:
+        from multidiff.video.metrics import judged
+
+        return judged(judge, real, generated)
+
+    def prompt_accuracy(self, made: Sequence[Example]) -> dict[str, float]:
+        from multidiff.video.prompts import prompt_accuracy
+
+        return prompt_accuracy(made)
 
     def faults(self, examples: Sequence[Example], seed: int) -> Mapping[str, Sequence[Example]]:
         from multidiff.video.faults import faults

@@ -83,13 +83,13 @@ def test_variation_keeps_the_order_of_frames_and_colours_names() -> None:
     red[..., 0] = 200
     red[:, np.arange(16), 8:24, np.arange(16) + 8] = 255  # a white line that moves right
     varied = augment.varied(torch.from_numpy(red), torch.Generator().manual_seed(0))
-    assert 8 <= varied.shape[1] <= 16
+    assert 12 <= varied.shape[1] <= 16
     assert varied.min() >= 0
     assert varied.max() <= 255
     assert (varied[..., 0].mean((1, 2, 3)) > varied[..., 1].mean((1, 2, 3)) + 80).all()
     place = varied[..., 1].mean(2).argmax(-1).float()
-    assert (place[:, -1] - place[:, 0] > 3).all()
-    assert place[:, 0].std() > 1
+    assert (place[:, -1] - place[:, 0] > 6).all()
+    assert place[:, 0].unique().numel() > 3
 
 
 def test_values_outside_the_classes_are_refused_by_name() -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.ndimage import gaussian_filter
 
 from multidiff.errors import InputError
 from multidiff.evaluate import evaluate_completion
@@ -16,17 +15,9 @@ from multidiff.video.media import Video
 from multidiff.video.synth import scene
 from multidiff.video.trials import ROUNDED, completion_metrics, trials
 from tests.tiny import tiny_model
+from tests.video.moving import drifting
 
 CLIPS = [scene(i).render(12, 32) for i in range(3)]
-
-
-def drifting(frames: int, down: float, right: float, size: int = 48) -> Video:
-    """A smooth random picture that moves by so many pixels a frame and wraps round."""
-    spectrum = np.fft.fft2(gaussian_filter(np.random.default_rng(0).normal(size=(size, size)), 2.5, mode="wrap"))
-    y, x = np.meshgrid(*2 * [np.fft.fftfreq(size)], indexing="ij")
-    moved = [np.fft.ifft2(spectrum * np.exp(-2j * np.pi * i * (down * y + right * x))).real for i in range(frames)]
-    grey = (np.array(moved) - np.min(moved)) / np.ptp(moved) * 255
-    return Video(np.round(grey).astype(np.uint8)[..., None].repeat(3, -1), 8)
 
 
 def test_a_part_of_each_clip_is_given_and_the_rest_is_asked_for() -> None:
