@@ -63,7 +63,8 @@ def extent(medium: str, job: str) -> int | None:
     """Samples, frames or points that a job must make; None where the result decides (points already covered)."""
     size = {"audio": 6000, "video": 4, "points": 40}[medium]
     generated = {"audio": round(0.25 * 22050), "video": 4, "points": 24}[medium]
-    return {"generate": generated, "extend": size + 2205, "predict": 6, "complete": None}.get(job, size)
+    longer = {"extend": size + 2205, "predict": 6, "slow-motion": 7}
+    return {"generate": generated, "complete": None, **longer}.get(job, size)
 
 
 def known_part(medium: str, job: str, media: Any) -> Any:
@@ -72,6 +73,8 @@ def known_part(medium: str, job: str, media: Any) -> Any:
     if medium == "audio":
         # The crossfade takes 20 ms on each side of the gap.
         return {"fill": np.delete(whole, slice(1760, 4855), 1)[:, :2900], "extend": whole[:, :5555]}.get(job)
+    if job == "slow-motion":
+        return whole[:: (len(whole) - 1) // 3]
     return {"predict": whole[:4], "interpolate": whole[[0, -1]], "complete": whole[:40]}.get(job)
 
 
