@@ -203,7 +203,8 @@ class Completing(Protocol):
         self, trials: Sequence[Trial], completions: Sequence[Sequence[Any]], training: Sequence[Any]
     ) -> dict[str, dict[str, float]]:
         """Row -> figures, for trials of one kind with several completions each: the first row is theirs, then the
-        floor and simpler ways to complete; `training` media may be empty."""
+        floor and simpler ways to complete; `training` media may be empty. Figures named group/column are shown by
+        themselves."""
         ...
 
 

@@ -35,7 +35,7 @@ class CompletionReport:
     """kind of trial -> how many items are long, large or loud enough for it"""
 
     def tables(self) -> list[Table]:
-        return [Table(kind, rows) for kind, rows in self.figures.items()]
+        return [table for kind, rows in self.figures.items() for table in _grouped(kind, rows)]
 
     def notes(self) -> list[str]:
         told = "captions told" if self.captions else "no captions told"
@@ -46,6 +46,16 @@ class CompletionReport:
     def table(self) -> str:
         """A Markdown table for each kind of trial."""
         return text(self)
+
+
+def _grouped(kind: str, rows: Mapping[str, Mapping[str, float]]) -> list[Table]:
+    """The table of a kind of trial; figures named group/column have one of their own below it."""
+    tables: dict[str, dict[str, dict[str, float]]] = {}
+    for row, figures in rows.items():
+        for name, value in figures.items():
+            group, _, column = name.rpartition("/")
+            tables.setdefault(group, {}).setdefault(row, {})[column] = value
+    return [Table(f"{kind}: {group}" if group else kind, figures) for group, figures in tables.items()]
 
 
 def evaluate_completion(

@@ -13,6 +13,7 @@ import numpy as np
 
 from multidiff.errors import InputError
 from multidiff.modality import Trial
+from multidiff.video import nowcast
 from multidiff.video.advection import advected
 from multidiff.video.ensemble import crps, rank_histogram, spread_skill
 from multidiff.video.frames import Frames
@@ -57,14 +58,16 @@ def completion_metrics(
     """Means over trials: row -> figures of the frames that were not given.
 
     Rows: the completions and simpler ways, which are ensembles of one. To predict: the last given frame again
-    ("persistence"), optical flow ("advection") and what followed in the training clip that begins most like it
-    ("analogue", Lorenz 1969). To interpolate: the nearer end, and both blended in proportion to time.
+    ("persistence"), optical flow ("advection"; also that of "pysteps", where it is installed) and what followed in the
+    training clip that begins most like it ("analogue", Lorenz 1969). To interpolate: the nearer end, and both blended
+    in proportion to time.
 
     `psnr` (dB), `ssim`: means over hypotheses, `_best`: of the best of them. `mse`: mean over hypotheses, in units of
     white squared (papers on Moving MNIST give 4096 times it). `crps`: in units of white; of one hypothesis its mean
     absolute error. `spread_skill`: 1 for an honest ensemble, below for one too sure of itself. `outside`: how often the
     truth is beyond all hypotheses, over 2/(k + 1), the share that it would be beyond honest ones (the ends of the rank
-    histogram); 1 for one hypothesis.
+    histogram); 1 for one hypothesis. `rank/0`, ... `rank/k`, of several: the whole histogram, how often the truth is
+    above so many of them, times k + 1; all are 1 for honest ones.
     """
     found: dict[str, list[dict[str, float]]] = {}
     for trial, made in zip(of, completions, strict=True):
@@ -93,6 +96,8 @@ def _simple(trial: Trial, training: Sequence[Video]) -> dict[str, Frames]:
     rows = {"persistence": copy_last(given, count).frames}
     if len(given) > 1:
         rows["advection"] = advected(given, count).frames
+        if nowcast.installed():
+            rows["pysteps"] = nowcast.extrapolated(given, count).frames
     alike = [clip.frames for clip in training if clip.frames.shape == whole.frames.shape]
     if alike:
         errors = [np.square(clip[: new.start] / 255 - given.frames / 255).mean() for clip in alike]
@@ -104,6 +109,7 @@ def _figures(made: Sequence[Video], truth: Video) -> dict[str, float]:
     """Figures of one trial's hypotheses."""
     levels, similar = [min(psnr(video, truth), ROUNDED) for video in made], [ssim(video, truth) for video in made]
     members, true = np.stack([video.frames / 255 for video in made]), truth.frames / 255
+    ranks = rank_histogram(members, true) * (len(made) + 1)
     return {
         "psnr": float(np.mean(levels)),
         "psnr_best": max(levels),
@@ -112,5 +118,6 @@ def _figures(made: Sequence[Video], truth: Video) -> dict[str, float]:
         "mse": float(np.square(members - true).mean()),
         "crps": float(crps(members, true).mean()),
         "spread_skill": spread_skill(members, true),
-        "outside": float(rank_histogram(members, true)[[0, -1]].mean() * (len(made) + 1)),
+        "outside": float(ranks[[0, -1]].mean()),
+        **({f"rank/{rank}": float(share) for rank, share in enumerate(ranks)} if len(made) > 1 else {}),
     }

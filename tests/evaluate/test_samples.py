@@ -143,3 +143,20 @@ def test_clips_that_go_round_are_measured_at_their_seam(tiny_codec: Path, tmp_pa
         given("video", seed=i).save(tmp_path / f"{i}.mkv")
     report = evaluate(tiny_model("video", tiny_codec), (str(tmp_path),), tmp_path / "out", steps=1, loop=True)
     assert {"loop_seam", "loop_seam_worst", "loop_rank"} <= report.generated.keys() & report.floor.keys()
+
+
+def test_clips_are_judged_by_their_columns_where_the_judge_knows_them(tiny_codec: Path, tmp_path: Path) -> None:
+    """Real ones of other kinds, radar say, are not judged, and that is no error."""
+    model, data = tiny_model("video", tiny_codec), tmp_path / "data"
+    data.mkdir()
+    for i in range(8):
+        given("video", seed=i).save(data / f"{i}.mkv")
+    for columns, told in (("action,direction", "walk,left"), ("coverage,intensity", "broken,moderate")):
+        rows = [f"{i}.mkv,something,val,{told}" for i in range(8)]
+        (data / "metadata.csv").write_text("\n".join([f"file_name,text,split,{columns}", *rows]))
+        report = evaluate(model, (str(data),), tmp_path / "out", steps=1)
+        assert not report.left_out
+        found = [report.generated.keys(), report.floor.keys(), report.faults["frozen"].keys()]
+        for keys in found:
+            judged = {"action_accuracy", "direction_accuracy", "all_accuracy", "frame_embedding_frechet"} & keys
+            assert len(judged) == (4 if "action" in columns else 0)

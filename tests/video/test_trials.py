@@ -10,6 +10,7 @@ import pytest
 from multidiff.errors import InputError
 from multidiff.evaluate import evaluate_completion
 from multidiff.video import metrics as m
+from multidiff.video import nowcast
 from multidiff.video.advection import advected, motion
 from multidiff.video.media import Video
 from multidiff.video.synth import scene
@@ -49,7 +50,7 @@ def test_the_truth_is_best_and_given_frames_count_for_nothing() -> None:
     of = [trials(clip, "predict")[0] for clip in CLIPS]
     whole = lambda frames: np.concatenate([255 - frames[:4], frames[4:]])
     found = completion_metrics(of, [[Video(whole(t.whole.frames), 8)] for t in of], [])
-    assert list(found) == ["completed", "persistence", "advection"]
+    assert list(found) == ["completed", "persistence", "advection", *["pysteps"] * nowcast.installed()]
     best = {
         "psnr": ROUNDED,
         "psnr_best": ROUNDED,
@@ -78,6 +79,22 @@ def test_rows_are_means_over_trials_of_means_and_bests_over_hypotheses() -> None
     assert completed["mse"] == pytest.approx(
         np.mean([np.square((t.whole.frames[4:] - t.whole.frames[4:] // 2) / 255).mean() / 2 for t in of])
     )
+
+
+def test_the_rank_histogram_says_how_an_ensemble_errs() -> None:
+    """Honest members are flat; all too bright, the truth lies below them; all alike, it lies beyond either end."""
+    random = np.random.default_rng(0)
+    grey = lambda low, high: Video(random.integers(low, high, (8, 24, 24, 1), np.uint8).repeat(3, -1))
+    (trial,) = trials(grey(0, 200), "predict")
+    ranks = lambda members: completion_metrics([trial], [members], [])["completed"]
+    honest, bright, narrow = (
+        [found[f"rank/{i}"] for i in range(4)]
+        for found in (ranks([grey(*around) for _ in range(3)]) for around in ((0, 200), (199, 255), (95, 105)))
+    )
+    assert honest == pytest.approx([1] * 4, abs=0.1)
+    assert bright == pytest.approx([4, 0, 0, 0], abs=0.05)
+    assert min(narrow[0], narrow[3]) > 1.7
+    assert "rank/0" not in ranks([grey(0, 200)])
 
 
 def test_simple_ways_to_interpolate() -> None:
@@ -122,7 +139,11 @@ def test_a_model_is_measured(task: str, kinds: set[str], tiny_codec: Path, tmp_p
     model = tiny_model("video", tiny_codec, "codec.size=16", "data.size=16", "data.frames=12", "data.count=80")
     report = evaluate_completion(model, task, ("synth",), tmp_path, count=4, hypotheses=2, steps=1)
     assert set(report.figures) == kinds
-    for rows in report.figures.values():
+    page = (tmp_path / "index.html").read_text()
+    for kind, rows in report.figures.items():
+        assert f"| {kind}: rank | 0 | 1 | 2 |" in report.table()
+        assert f"<th scope=col>{kind}: rank</th>" in page
+        assert sum(rows["completed"][f"rank/{i}"] for i in range(3)) == pytest.approx(3)
         assert rows["completed"]["psnr"] < rows["completed"]["psnr_best"] < ROUNDED
         assert rows["completed"]["spread_skill"] > 0
     assert "persistence" in report.table() or task == "interpolate"
