@@ -35,8 +35,9 @@ def run(*arguments: object) -> int:
 def test_train_sample_complete_edit_and_eval_work_for_it(bars: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert run("sample", bars, "a bar at height 3", "-n", 2, "-o", out, "--plot", "--seed", 5) == 0
-    made = sorted(out.glob("*.png"))
+    made = sorted(path for path in out.glob("*.png") if not path.name.endswith(".plot.png"))
     assert [path.name for path in made] == ["bars_a-bar-at-height-3_5.png", "bars_a-bar-at-height-3_6.png"]
+    assert all(path.with_suffix(".plot.png").is_file() for path in made)
     assert json.loads(made[0].with_suffix(".json").read_text())["job"]["seed"] == 5
 
     assert run("complete", bars, made[0], "-o", tmp_path / "whole") == 0
