@@ -76,7 +76,7 @@ def test_the_teachers_guidance_is_folded_in_where_it_has_prompts(teacher: str) -
     assert isinstance(distill.guided(model, 2.0), core.NetworkDenoiser)  # the toy takes no prompt
 
     class Prompted:
-        recipe, modality, denoiser = model.recipe, model.modality, model.denoiser
+        recipe, denoiser, clamp = model.recipe, model.denoiser, model.clamp
 
         def tokens(self, prompts: list[str]) -> dict[str, torch.Tensor]:
             return {"tokens": torch.zeros(1, 1, 4)}
