@@ -76,18 +76,9 @@ def written_whole(path: str | Path) -> Iterator[Path]:
     Nothing half-written is left behind, whatever is raised inside. An OSError (disk full, read-only)
     becomes a MultidiffError that names the file.
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
+    with _replacing(Path(path)) as temporary:
         yield temporary
         temporary.chmod(0o666 & ~_UMASK)  # some writers make private files
-        os.replace(temporary, path)
-    except OSError as error:
-        raise MultidiffError(
-            f"{path}: cannot be written ({error.strerror or error}); free space or choose another folder"
-        ) from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -96,19 +87,24 @@ def folder_written_whole(path: str | Path) -> Iterator[Path]:
 
     As `written_whole`.
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
+    with _replacing(Path(path)) as temporary:
         temporary.mkdir()
         yield temporary
-        _remove(path)
+        _remove(Path(path))
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        yield temporary
         os.replace(temporary, path)
     except OSError as error:
         raise MultidiffError(
             f"{path}: cannot be written ({error.strerror or error}); free space or choose another folder"
         ) from None
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        _remove(temporary)
 
 
 def _remove(path: Path) -> None:

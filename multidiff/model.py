@@ -169,7 +169,7 @@ class Model(Trained):
         steps = max(1, round(strength * (len(plan.times) - 1)))
         made = []
         for each in seeds(count, seed):
-            x = self._end(method(plan, self._noise(each, shape), edit), steps, progress)
+            x = self._end(method(plan, self.noise([each], shape), edit), steps, progress)
             decoded = self._decode(x, options, loop)[0]
             made.append(self.modality.restore(decoded, media, self.codec))
         return made
@@ -238,7 +238,7 @@ class Model(Trained):
         made = []
         for share in shares:
             x = core.slerp(start, end, torch.tensor([share]))
-            x = self._sampled(plan, self._noise(seed, shape), progress, x)
+            x = self._sampled(plan, self.noise([seed], shape), progress, x)
             made += self._decode(x, self.modality.options_of(first, asked.options))
         return made
 
@@ -301,15 +301,12 @@ class Model(Trained):
         axis = self.modality.time_axis
         return sampling.windows == "sliding" and axis is not None and shape[axis] > self._window(axis)
 
-    def _noise(self, seed: int, shape: tuple[int, ...]) -> core.Noise:
-        return self.noise([seed], shape)
-
     def _samples(
         self, plan: core.Plan, shape: tuple[int, ...], count: int, seed: int, progress: Progress | None
     ) -> Iterator[Tensor]:
         """x (1, *shape) in model space of seed, seed + 1, ..."""
         for each in seeds(count, seed):
-            yield self._sampled(plan, self._noise(each, shape), progress)
+            yield self._sampled(plan, self.noise([each], shape), progress)
 
     def _sampled(
         self, plan: core.Plan, noise: core.Noise, progress: Progress | None, start: Tensor | None = None
@@ -334,7 +331,7 @@ class Model(Trained):
 
             def complete(number: int, index: Tensor, part: Tensor, mask: Tensor, each: int = each) -> Tensor:
                 window = replace(plan, condition=core.local(plan.condition, known, axis, index))
-                noise = self._noise(each, tuple(part.shape[1:]))
+                noise = self.noise([each], tuple(part.shape[1:]))
                 # Stream by stream, as far apart as no sampler goes, so that no window repeats another's noise.
                 return self._sampled(meet(window, part, mask), lambda i, s=0: noise(i, s + APART * number), progress)
 

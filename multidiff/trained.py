@@ -130,10 +130,9 @@ class Trained:
         return noise if self.modality.time_axis is None else correlation(noise, self.modality.time_axis)
 
     def noise(self, seeds: Sequence[int], shape: tuple[int, ...]) -> core.Noise:
-        """The noise of samples (B, *shape), one seed for each, as the recipe's diffusion correlates it along time."""
-        white, axis = core.SeededNoise(seeds, shape, torch.float32, self.device), self.modality.time_axis
-        spec = self.recipe.diffusion.noise
-        return white if axis is None else core.Correlated(white, spec.make(core.NOISES), axis)
+        """The noise of samples (B, *shape), one seed for each, correlated likewise."""
+        white = core.SeededNoise(seeds, shape, torch.float32, self.device)
+        return lambda step, stream=0: self.correlated(white(step, stream))
 
     def tokens(self, prompts: Sequence[str]) -> dict[str, Tensor]:
         """The condition that prompts make: `tokens` (B, L, D) and `tokens_mask` (B, L); empty without an encoder."""

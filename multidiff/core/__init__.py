@@ -21,7 +21,7 @@ Use:
     u = stratified(B, generator) -> (B,) uniform in [0, 1)
     by_log_snr(loss, log_snr, edges) -> (mean per bin, count per bin)
     noise = SeededNoise(seeds, event_shape, dtype=torch.float32, device="cpu");  noise(step, stream=0) -> (B, *event)
-    noise = Correlated(noise, make(NOISES, "mixed"), axis)      the same along an axis, in training and in sampling
+    make(NOISES, "mixed")(noise (B, *event), axis) -> like it, correlated along the axis, in training and in sampling
     states(denoiser, sampler, times, noise, condition=None, x=None) -> Iterator[State(x, t, step, history; x0)]
     sample(denoiser, sampler, times, noise, condition=None, x=None) -> x (B, *event)
     Replacement(sampler, known, mask) -> Sampler;  repaint_times(times, jump=10, repeats=10) -> times
@@ -35,7 +35,7 @@ Use:
 
 from multidiff.core.adaptive import Uncertainty
 from multidiff.core.analytic import GaussianDenoiser, MixtureDenoiser
-from multidiff.core.correlated import NOISES, Correlated, Correlation
+from multidiff.core.correlated import NOISES, Correlation
 from multidiff.core.coupling import COUPLINGS
 from multidiff.core.denoiser import Condition, Denoiser, Estimate, NetworkDenoiser, Rescheduled, identity
 from multidiff.core.distill import DISTILLATIONS, Distillation, Examples, Lesson
@@ -92,7 +92,6 @@ __all__ = [
     "Blended",
     "ClassifierFree",
     "Condition",
-    "Correlated",
     "Correlation",
     "Denoiser",
     "DiffusionLoss",

@@ -18,16 +18,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from multidiff.core.method import Method
-from multidiff.core.noise import Noise
 
 Correlation = Callable[[Tensor, int], Tensor]
-"""(white noise (B, *event), axis) -> noise like it, correlated along the axis."""
+"""(white noise (B, *event), axis counted from the end) -> noise like it, correlated along the axis."""
 
 
 def white() -> Correlation:
@@ -61,18 +59,6 @@ def progressive(alpha: float = 2.0) -> Correlation:
         return torch.stack(made, dim=axis)
 
     return correlated
-
-
-@dataclass(frozen=True)
-class Correlated:
-    """A noise correlated along an axis of (B, *event), counted from the end."""
-
-    noise: Noise
-    correlation: Correlation
-    axis: int
-
-    def __call__(self, step: int, stream: int = 0) -> Tensor:
-        return self.correlation(self.noise(step, stream), self.axis)
 
 
 def _check(alpha: float) -> None:

@@ -53,3 +53,26 @@ class LogSNREmbedding(nn.Module):
         bounded = log_snr.clamp(-LOG_SNR_BOUND, LOG_SNR_BOUND)
         # 50 spreads [-10, 10] over the range the geometric frequencies were made for.
         return self.mlp(sinusoidal(50.0 * bounded, self.features).to(next(self.mlp.parameters()).dtype))
+
+
+class FrameConditioned(nn.Module):
+    """A network that is told of each frame its noise level and the mean prompt token, as one vector of `dim` channels.
+
+    context_dim: width of prompt tokens, 0 for none.
+    """
+
+    def __init__(self, dim: int, context_dim: int) -> None:
+        super().__init__()
+        self.dim = dim
+        self.level_embedding = LogSNREmbedding(dim)
+        self.prompt_embedding = nn.Linear(context_dim, dim) if context_dim else None
+
+    def embed(
+        self, log_snr: Tensor, frames: int, tokens: Tensor | None, tokens_mask: Tensor | None, extra: Tensor | None
+    ) -> Tensor:
+        """(B T, dim), of log_snr (B,) or (B, T), tokens (B, L, context_dim), tokens_mask (B, L) bool and what is
+        added, extra (B, T, dim)."""
+        vector = self.level_embedding(log_snr[:, None].expand(-1, frames) if log_snr.ndim == 1 else log_snr)
+        if self.prompt_embedding is not None and tokens is not None:
+            vector = vector + self.prompt_embedding(masked_mean(tokens, tokens_mask))[:, None]
+        return (vector if extra is None else vector + extra).flatten(0, 1)

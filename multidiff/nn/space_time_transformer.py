@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from multidiff.nn.attention import AdaptiveNorm, Attention, FeedForward
-from multidiff.nn.embedding import LogSNREmbedding, masked_mean, sinusoidal
+from multidiff.nn.embedding import FrameConditioned, sinusoidal
 from multidiff.nn.residual import zeroed
 
 
@@ -51,7 +51,7 @@ class SpaceTimeTransformerBlock(nn.Module):
         return x + gate * self.mix(h)
 
 
-class SpaceTimeTransformer(nn.Module):
+class SpaceTimeTransformer(FrameConditioned):
     """x (B, C, T, H, W) to `outputs` channels of the same size, for any T, and H and W that are multiples of `patch`.
 
     Starts at 0.
@@ -76,10 +76,8 @@ class SpaceTimeTransformer(nn.Module):
         expansion: int = 4,
         checkpointing: bool = False,
     ) -> None:
-        super().__init__()
-        self.dim, self.patch, self.checkpointing = dim, patch, checkpointing
-        self.level_embedding = LogSNREmbedding(dim)
-        self.prompt_embedding = nn.Linear(context_dim, dim)
+        super().__init__(dim, context_dim)
+        self.patch, self.checkpointing = patch, checkpointing
         self.entry = nn.Conv2d(inputs, dim, patch, patch)
         self.blocks = nn.ModuleList(SpaceTimeTransformerBlock(dim, heads, context_dim, expansion) for _ in range(depth))
         self.exit_norm = nn.LayerNorm(dim, elementwise_affine=False)
@@ -126,11 +124,7 @@ class SpaceTimeTransformer(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """(what the output layer sees (B T, P, dim), the activated vector of each frame (B T, dim))."""
         frames = x.shape[2]
-        levels = log_snr[:, None].expand(-1, frames) if log_snr.ndim == 1 else log_snr
-        vector = self.level_embedding(levels)
-        if tokens is not None:
-            vector = vector + self.prompt_embedding(masked_mean(tokens, tokens_mask))[:, None]
-        vector = (vector if extra is None else vector + extra).flatten(0, 1)
+        vector = self.embed(log_snr, frames, tokens, tokens_mask, extra)
         grid = self.entry(rearrange(x, "b c t h w -> (b t) c h w"))
         h = (grid + self._places(grid)).flatten(2).transpose(1, 2)
         for block in self.blocks:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from multidiff.nn.detail import Detail
-from multidiff.nn.embedding import LogSNREmbedding, masked_mean
+from multidiff.nn.embedding import FrameConditioned
 from multidiff.nn.residual import Downsample, ResidualBlock, TemporalConvolution, Upsample, group_norm, zeroed
 from multidiff.nn.space_time import SpaceTimeBlock
 
@@ -44,7 +44,7 @@ class Stage(nn.Module):
         return x
 
 
-class UNet(nn.Module):
+class UNet(FrameConditioned):
     """x (B, C, H, W), or (B, C, T, H, W) when temporal, to `outputs` channels of the same size; starts at 0.
 
     inputs: the first `outputs` of them are x itself, further ones are told (a mask).
@@ -72,17 +72,14 @@ class UNet(nn.Module):
         patch: int = 1,
         checkpointing: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(dim := 4 * widths[0], context_dim)
         self.temporal, self.checkpointing = temporal, checkpointing
-        self.dim = dim = 4 * widths[0]
 
         def stage(level: int, extra: int = 0) -> Stage:
             width = widths[level]
             heads = max(1, width // head_dim) if level in attention else 0
             return Stage(width + extra, width, dim, heads, context_dim, temporal)
 
-        self.level_embedding = LogSNREmbedding(dim)
-        self.prompt_embedding = nn.Linear(context_dim, dim) if context_dim else None
         self.entry = nn.Conv2d(inputs, widths[0], 3, padding=1)
         skips = [widths[0]]
         self.down = nn.ModuleList()
@@ -105,14 +102,6 @@ class UNet(nn.Module):
         self.skip = zeroed(nn.Linear(dim, direct := min(inputs, outputs)))
         self.detail = Detail(detail, direct // patch**2, patch, widths[0], dim, temporal) if detail else None
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-    def embed(self, log_snr: Tensor, frames: int, tokens: Tensor | None, tokens_mask: Tensor | None) -> Tensor:
-        """Noise level and mean prompt token as one vector for each frame, (B, T, D)."""
-        levels = log_snr[:, None].expand(-1, frames) if log_snr.ndim == 1 else log_snr
-        vector = self.level_embedding(levels)
-        if self.prompt_embedding is not None and tokens is not None:
-            vector = vector + self.prompt_embedding(masked_mean(tokens, tokens_mask))[:, None]
-        return vector
 
     def forward(
         self,
@@ -160,8 +149,7 @@ class UNet(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """(what the last convolution sees (B T, C, H, W), the vector of each frame (B T, dim))."""
         h = self.entry(h.contiguous(memory_format=torch.channels_last))
-        vector = self.embed(log_snr, frames, tokens, tokens_mask)
-        condition = F.silu(rearrange(vector if extra is None else vector + extra, "b t d -> (b t) d"))
+        condition = F.silu(self.embed(log_snr, frames, tokens, tokens_mask, extra))
 
         def run(stage: Callable[..., Tensor], h: Tensor) -> Tensor:
             if self.checkpointing and torch.is_grad_enabled():

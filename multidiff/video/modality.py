@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from math import isinf
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +118,7 @@ class VideoModality:
 
     def clamp(self, x0: Tensor, codec: FrameCodec) -> Tensor:
         """No pixel is darker than black or lighter than white; latents have no bounds."""
-        return x0 if isinf(codec.limit) else x0.clamp(-codec.limit, codec.limit)
+        return x0.clamp(-codec.limit, codec.limit)
 
     def given(
         self, media: Video, task: str, task_options: Any, codec: FrameCodec, options: VideoOptions

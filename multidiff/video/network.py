@@ -153,9 +153,14 @@ class VideoDenoiser(nn.Module, ABC):
         return torch.cat(planes, dim=1), levels, tokens, condition.get("tokens_mask"), extra
 
 
-def inputs(spec: NetworkSpec, channels: int) -> int:
-    """Channels that the body sees: x, the mask, the small clip."""
-    return channels + 1 + channels * spec.low
+def ends(spec: NetworkSpec, channels: int) -> dict[str, Any]:
+    """What every body is told beside its size: it sees x, the mask and the small clip."""
+    return {
+        "inputs": channels + 1 + channels * spec.low,
+        "outputs": 2 * channels if spec.learned_variance else channels,
+        "context_dim": TEXT_DIM,
+        "checkpointing": spec.checkpointing,
+    }
 
 
 def rate_features(condition: Condition, x: Tensor) -> Tensor:
@@ -176,17 +181,14 @@ class VideoNetwork(VideoDenoiser):
             raise RecipeError("network.detail is finer than a patch of pixels: take codec.unshuffle of 2 or more")
         self.width = spec.widths[0]
         self.unet = UNet(
-            inputs(spec, channels),
-            2 * channels if spec.learned_variance else channels,
+            **ends(spec, channels),
             widths=spec.widths,
             blocks=spec.blocks,
             attention=spec.attention,
             head_dim=spec.head_dim,
-            context_dim=TEXT_DIM,
             temporal=True,
             detail=spec.detail,
             patch=patch,
-            checkpointing=spec.checkpointing,
         )
         self._tell(spec, self.unet.dim)
 
@@ -202,15 +204,12 @@ class VideoTransformer(VideoDenoiser):
         super().__init__()
         self.width = spec.dim
         self.transformer = SpaceTimeTransformer(
-            inputs(spec, channels),
-            2 * channels if spec.learned_variance else channels,
+            **ends(spec, channels),
             dim=spec.dim,
             depth=spec.depth,
             heads=spec.heads,
             patch=spec.patch,
-            context_dim=TEXT_DIM,
             expansion=spec.expansion,
-            checkpointing=spec.checkpointing,
         )
         self._tell(spec, self.transformer.dim)
 

@@ -81,15 +81,13 @@ class Canvas:
     """The clip that is made, as far as it is given, and where it goes.
 
     frames (T, H, W, 3): anything where nothing is known; known (T, H, W), or 1 for H and W. The result is what lies
-    `before` it in the given video, the clip, and what lies `after`. place (T,): of each frame, in frames since the
-    given video's first.
+    `before` it in the given video, and the clip. place (T,): of each frame, in frames since the given video's first.
     """
 
     frames: Frames
     known: NDArray[np.bool_]
     fps: float
     before: Frames
-    after: Frames
     place: NDArray[np.float64]
 
     def merged(self, generated: Video) -> Video:
@@ -97,7 +95,7 @@ class Canvas:
         height, width = self.frames.shape[1:3]
         made = Video(generated.frames).fit(height, width).frames
         clip = np.where(self.known[..., None], self.frames, made)
-        return Video(np.concatenate([self.before, clip, self.after]), generated.fps)
+        return Video(np.concatenate([self.before, clip]), generated.fps)
 
     def mask(self, size: int, shape: Sequence[int]) -> Tensor:
         """(1, 1, T, h, w), or 1 for h and w: 1 where all of what a position of model space holds is known.
@@ -162,9 +160,8 @@ def fill(media: Video, task: Fill, frames: int, fps: float) -> Canvas:
         region[when] = _white(media, task.mask)[when] if task.mask else True
     if not region.any():
         raise MediaError(f"{task.mask}: nothing in it is white where something shall be made anew")
-    nothing = media.frames[:0]
     fps = media.fps if len(media) > 1 else fps
-    return Canvas(media.frames, ~region, fps, nothing, nothing, np.arange(len(media), dtype=float))
+    return Canvas(media.frames, ~region, fps, media.frames[:0], np.arange(len(media), dtype=float))
 
 
 def _when(media: Video, task: Fill) -> slice:
@@ -213,8 +210,7 @@ def _canvas(
     frames = np.zeros((len(known), *some.shape[1:]), np.uint8)
     for start, given in parts.items():
         frames[start : start + len(given)] = given
-    nothing = some[:0]
-    return Canvas(frames, known[:, None, None], fps, nothing if before is None else before, nothing, place)
+    return Canvas(frames, known[:, None, None], fps, some[:0] if before is None else before, place)
 
 
 def _check_room(frames: int, least: int) -> None:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from multidiff.core import GRIDS, NOISES, SAMPLERS, Correlated, Estimate, SeededNoise, make, sample
+from multidiff.core import GRIDS, NOISES, SAMPLERS, Estimate, SeededNoise, make, sample
 from multidiff.core.analytic import GaussianDenoiser
 from tests.core.exact import CheapNoise, schedule
 
@@ -51,10 +51,9 @@ def test_white_noise_is_handed_on():
 @pytest.mark.parametrize("name", ["mixed", "progressive"])
 def test_noise_is_the_same_alone_and_in_a_batch(name):
     correlation = make(NOISES, name)
-    batch = Correlated(SeededNoise([4, 5, 6], (3, FRAMES, 2)), correlation, -2)
-    alone = Correlated(SeededNoise([5], (3, FRAMES, 2)), correlation, -2)
+    batch, alone = (SeededNoise(seeds, (3, FRAMES, 2)) for seeds in ([4, 5, 6], [5]))
     for step, stream in ((0, 0), (3, 1)):
-        assert torch.equal(batch(step, stream)[1], alone(step, stream)[0])
+        assert torch.equal(correlation(batch(step, stream), -2)[1], correlation(alone(step, stream), -2)[0])
 
 
 class Whitened:
@@ -85,8 +84,10 @@ def test_under_correlated_noise_samples_have_the_law_of_the_data(name, sampler, 
     """DDPM of the small variance is known to be too narrow by some percent, under any noise."""
     s, S = schedule("cosine"), 0.7 ** (torch.arange(FRAMES)[:, None] - torch.arange(FRAMES)).abs().double()
     denoiser, white = Whitened(s, S, root(name, 1.5)), CheapNoise((20_000, FRAMES))
-    times, noise = make(GRIDS, "log-snr")(s, 120), Correlated(white, make(NOISES, name, {"alpha": 1.5}), -1)
-    found = torch.cov(sample(denoiser, make(SAMPLERS, sampler), times, noise).T)
+    times, correlation = make(GRIDS, "log-snr")(s, 120), make(NOISES, name, {"alpha": 1.5})
+    found = torch.cov(
+        sample(denoiser, make(SAMPLERS, sampler), times, lambda i, stream=0: correlation(white(i, stream), -1)).T
+    )
     assert (found - S).abs().max() < bound
     wrong = torch.cov(sample(denoiser, make(SAMPLERS, sampler), times, white).T)
     assert (wrong - S).abs().max() > 0.2, "white noise for a denoiser that has learned another must show"
