@@ -18,8 +18,17 @@ from multidiff.points.arrays import Arrays
 from multidiff.points.sampling import face_areas, sample_surface
 
 MESH_SAMPLES = 16_384
-UNREADABLE = ("KHR_draco_mesh_compression", "EXT_meshopt_compression")
-"""glTF extensions that trimesh does not decode."""
+HARMLESS = (
+    "KHR_materials_",
+    "KHR_texture_",
+    "EXT_texture_",
+    "KHR_lights_",
+    "KHR_animation_",
+    "KHR_xmp",
+    "KHR_mesh_quant",
+)
+"""How the names of those glTF extensions begin that say nothing of where points are, and of whole-number points."""
+INSTANCES = "EXT_mesh_gpu_instancing"
 MARK = "multidiff_octahedra"
 """Key in a GLB's extras that says its mesh is one octahedron per point, so that reading finds the points again."""
 
@@ -32,16 +41,36 @@ def read_gltf(path: Path) -> Arrays:
         content = content[20 : 20 + int.from_bytes(content[12:16], "little")]
     try:
         scene = json.loads(content)
-        needed, buffers = scene.get("extensionsRequired", []), [b.get("uri", "") for b in scene.get("buffers", [])]
-    except (ValueError, AttributeError):
+        buffers, fault = [b.get("uri", "") for b in scene.get("buffers", [])], _undecodable(scene)
+    except (ValueError, AttributeError, TypeError, LookupError):
         raise MediaError(f"holds no glTF; the file is truncated or no {path.suffix} file") from None
-    for extension in UNREADABLE:
-        if extension in needed:
-            raise MediaError(f"is compressed by {extension}, which cannot be decoded here; export it uncompressed")
+    if fault:
+        raise MediaError(fault)
     for uri in buffers:
         if uri and not uri.startswith("data:") and not (path.parent / unquote(uri)).is_file():
             raise MediaError(f"refers to '{uri}', which is not beside it")
     return read_mesh(path)
+
+
+def _undecodable(scene: dict[str, Any]) -> str:
+    """What of a glTF's geometry trimesh would leave out or read as zeros, and the cure; empty where there is nothing.
+
+    Source: the glTF 2.0 specification, sections 3.6.2 (accessors) and 3.12 (extensions).
+    """
+    for extension in scene.get("extensionsRequired", []):
+        if not extension.startswith(HARMLESS):
+            return f"needs {extension}, which cannot be decoded here; export it uncompressed, without extensions"
+    if any(INSTANCES in node.get("extensions", {}) for node in scene.get("nodes", [])):
+        return f"repeats a mesh by {INSTANCES}, which cannot be decoded here; export every copy as a mesh"
+    accessors = scene.get("accessors", [])
+    used = {p["attributes"].get("POSITION") for mesh in scene.get("meshes", []) for p in mesh["primitives"]}
+    for place in (accessors[index] for index in used - {None}):
+        if "sparse" in place or place.get("normalized"):
+            kind = "sparse" if "sparse" in place else "normalised whole"
+            return f"holds its points as {kind} numbers, which cannot be decoded here; export them as plain floats"
+        if "bufferView" not in place:
+            return "holds points without data; the file is compressed by an extension that it does not name as required"
+    return ""
 
 
 def read_mesh(path: Path) -> Arrays:
@@ -110,7 +139,7 @@ def _sample_meshes(meshes: list[Any]) -> Arrays:
 def _vertex_colors(mesh: Any) -> NDArray[np.floating] | None:
     """Colours (V, 3) of a mesh's vertices, looked up in its texture or material; None when it has none."""
     from trimesh.visual.color import DEFAULT_COLOR
-    from trimesh.visual.material import SimpleMaterial
+    from trimesh.visual.material import SimpleMaterial, color_image
 
     visual = mesh.visual
     try:
@@ -128,7 +157,8 @@ def _vertex_colors(mesh: Any) -> NDArray[np.floating] | None:
     if colors.shape != (len(mesh.vertices), 4):
         return None
     # What trimesh makes up when a material or colour is missing is no colour.
-    if any((colors == made_up).all() for made_up in (DEFAULT_COLOR, SimpleMaterial().main_color)):
+    unnamed = (*np.asarray(color_image())[0, 0][:3], 255)
+    if any((colors == made_up).all() for made_up in (DEFAULT_COLOR, SimpleMaterial().main_color, unnamed)):
         return None
     return colors[:, :3].astype(np.float64)
 

@@ -1,8 +1,11 @@
+import base64
+import json
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -213,8 +216,11 @@ def broken(folder: Path) -> list[tuple[Path, str]]:
     draco = b'{"asset": {"version": "2.0"}, "extensionsRequired": ["KHR_draco_mesh_compression"]}'
     chunk = len(draco).to_bytes(4, "little") + b"JSON" + draco
     written = {
-        "draco.gltf": (draco, "compressed by KHR_draco_mesh_compression"),
-        "draco.glb": (b"glTF" + bytes([2, 0, 0, 0, 12 + len(chunk), 0, 0, 0]) + chunk, "export it uncompressed"),
+        "draco.gltf": (draco, "needs KHR_draco_mesh_compression"),
+        "draco.glb": (
+            b"glTF" + bytes([2, 0, 0, 0, 12 + len(chunk), 0, 0, 0]) + chunk,
+            "export it uncompressed, without extensions",
+        ),
         "empty.gltf": (b'{"asset": {"version": "2.0"}}', "holds no points"),
         "text.gltf": (b"hello, I am no cloud", "holds no glTF"),
         "text.glb": (b"hello, I am no cloud, none at all", "holds no glTF"),
@@ -248,6 +254,53 @@ def broken(folder: Path) -> list[tuple[Path, str]]:
         (folder / "pickled.npy", "cannot be read"),
         (folder / "other.npz", "no array 'points'"),
     ]
+
+
+def gltf_of_a_box() -> dict:
+    """A box as one glTF, its bytes within the JSON."""
+    written = trimesh.exchange.gltf.export_gltf(trimesh.Scene(trimesh.creation.box()), merge_buffers=True)
+    scene = json.loads(written["model.gltf"])
+    for buffer in scene["buffers"]:
+        content = base64.b64encode(written[buffer["uri"]]).decode()
+        buffer["uri"] = f"data:application/octet-stream;base64,{content}"
+    return scene
+
+
+def points_of(scene: dict) -> dict:
+    """The accessor of the first mesh's points."""
+    return scene["accessors"][scene["meshes"][0]["primitives"][0]["attributes"]["POSITION"]]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "fault"),
+    [
+        (lambda s: s.update(extensionsRequired=["EXT_meshopt_compression"]), "needs EXT_meshopt_compression"),
+        (lambda s: s.update(extensionsRequired=["ACME_points"]), "needs ACME_points"),
+        (lambda s: s["nodes"][0].update(extensions={"EXT_mesh_gpu_instancing": {}}), "export every copy"),
+        (lambda s: points_of(s).update(sparse={"count": 0}), "sparse numbers"),
+        (lambda s: points_of(s).update(normalized=True), "normalised whole numbers"),
+        (lambda s: points_of(s).pop("bufferView"), "points without data"),
+    ],
+)
+def test_a_gltf_that_would_be_read_as_less_than_it_holds_is_refused(tmp_path: Path, spoil: Any, fault: str) -> None:
+    scene, path = gltf_of_a_box(), tmp_path / "box.gltf"
+    path.write_text(json.dumps(scene | {"extensionsRequired": ["KHR_materials_unlit"]}))
+    np.testing.assert_allclose(PointCloud.read(path).bounds, [[-0.5] * 3, [0.5] * 3], atol=1e-6)
+    spoil(scene)
+    path.write_text(json.dumps(scene))
+    with pytest.raises(MediaError, match=fault):
+        PointCloud.read(path)
+
+
+def test_an_obj_whose_materials_are_not_beside_it_has_no_colours(tmp_path: Path) -> None:
+    """trimesh makes up a grey for it."""
+    box = trimesh.creation.box()
+    uv, material = np.zeros((8, 2)), trimesh.visual.material.SimpleMaterial(diffuse=(10, 200, 30, 255))
+    box.visual = trimesh.visual.TextureVisuals(uv=uv, material=material)
+    box.export(tmp_path / "box.obj")
+    assert (PointCloud.read(tmp_path / "box.obj").colors == (10, 200, 30)).all()
+    next(tmp_path.glob("*.mtl")).unlink()
+    assert PointCloud.read(tmp_path / "box.obj").colors is None
 
 
 def test_every_bad_file_is_one_clear_line(tmp_path: Path) -> None:
