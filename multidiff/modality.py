@@ -92,7 +92,8 @@ class Batch:
 class Given:
     """What a task knows in advance, in model space.
 
-    known (1, *event), mask (1, ...) broadcastable to it, 1 = known; `condition` is the medium's own addition;
+    known (1, *event), mask (1, ...) broadcastable to it, 1 = known; `condition` is the medium's own addition; where
+    `noise` is above 0, the unknown of `known` is what is wanted and white noise of that standard deviation;
     `context` is whatever `merge` needs to undo (a frame, an offset) and nobody else looks at.
     """
 
@@ -100,6 +101,7 @@ class Given:
     mask: Tensor
     condition: dict[str, Tensor] = field(default_factory=dict)
     context: Any = None
+    noise: float = 0.0
 
 
 class Codec(Protocol):

@@ -133,6 +133,12 @@ class Model(Trained):
         plan = self._plan(asked.sampling, shape, given.condition)
         if self._slides(asked.sampling, shape):
             made = self._slide(plan, asked.sampling, known, mask, count, seed, progress)
+        elif given.noise:
+            try:
+                times, start = core.noisy_start(plan.denoiser.schedule, plan.times, known, given.noise)
+            except ValueError as error:
+                raise InputError(f"{self.name}: {error}; take another grid or schedule") from None
+            made = self._samples(replace(plan, times=times), shape, count, seed, progress, start)
         else:
             plan = asked.sampling.completion.make(core.COMPLETIONS)(plan, known, mask)
             made = self._samples(plan, shape, count, seed, progress)
@@ -302,11 +308,17 @@ class Model(Trained):
         return sampling.windows == "sliding" and axis is not None and shape[axis] > self._window(axis)
 
     def _samples(
-        self, plan: core.Plan, shape: tuple[int, ...], count: int, seed: int, progress: Progress | None
+        self,
+        plan: core.Plan,
+        shape: tuple[int, ...],
+        count: int,
+        seed: int,
+        progress: Progress | None,
+        start: Tensor | None = None,
     ) -> Iterator[Tensor]:
-        """x (1, *shape) in model space of seed, seed + 1, ..."""
+        """x (1, *shape) in model space of seed, seed + 1, ...; from pure noise, or all from `start`."""
         for each in seeds(count, seed):
-            yield self._sampled(plan, self.noise([each], shape), progress)
+            yield self._sampled(plan, self.noise([each], shape), progress, start)
 
     def _sampled(
         self, plan: core.Plan, noise: core.Noise, progress: Progress | None, start: Tensor | None = None

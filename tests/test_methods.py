@@ -100,7 +100,9 @@ def test_on_one_grid_of_log_snr_the_schedule_changes_nothing(tiny_codec: Path) -
     np.testing.assert_allclose(own, other, atol=0.05)
 
 
-@pytest.mark.parametrize(("medium", "task"), [(medium, task) for medium in RECIPES for task in TASKS[medium]])
+@pytest.mark.parametrize(
+    ("medium", "task"), [(medium, task) for medium in RECIPES for task in TASKS[medium] if task != "denoise"]
+)
 def test_every_completion_keeps_what_is_given(tiny_codec: Path, medium: str, task: str) -> None:
     model, whole = build(tiny_codec, medium), given(medium)
     seen: list[np.ndarray] = []
@@ -110,7 +112,10 @@ def test_every_completion_keeps_what_is_given(tiny_codec: Path, medium: str, tas
         assert np.isfinite(made).all(), name
         assert not any(np.array_equal(made, other) for other in seen), name
         kept = {"audio": (slice(None), slice(0, 1700)), "video": slice(0, 1), "points": slice(0, 40)}[medium]
-        np.testing.assert_array_equal(made[kept], values(whole)[kept], err_msg=name)
+        if task == "region":
+            np.testing.assert_array_equal(made[made[:, 0] < 0], whole.points[whole.points[:, 0] < 0], err_msg=name)
+        else:
+            np.testing.assert_array_equal(made[kept], values(whole)[kept], err_msg=name)
         seen.append(made)
 
 

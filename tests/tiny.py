@@ -34,7 +34,14 @@ OVERRIDES = {
     ),
     "points": (
         *("network.dim=16", "network.latent_dim=16", "network.latents=4", "network.blocks=1", "network.heads=2"),
-        *("network.condition_dim=16", "options.points=24", "data.points=256", "data.drawn=64", "data.known=32"),
+        *(
+            "network.condition_dim=16",
+            "network.neighbours=3",
+            "options.points=24",
+            "data.points=256",
+            "data.drawn=64",
+            "data.known=32",
+        ),
         "data.count=40",
     ),
 }
@@ -46,7 +53,12 @@ TASKS: dict[str, dict[str, dict[str, Any]]] = {
         "fill": {"box": "2,1,6,5", "from": 0.1},
         "slow-motion": {"times": 2},
     },
-    "points": {"complete": {"known": 16}},
+    "points": {
+        "complete": {"known": 16},
+        "upsample": {"known": 16, "points": 64},
+        "region": {"box": "0,-1e9,-1e9,1e9,1e9,1e9", "known": 16, "points": 300},
+        "denoise": {"noise": 0.3},
+    },
 }
 """Every completion task of every medium, with options that fit `given`."""
 

@@ -27,7 +27,7 @@ Use:
     Replacement(sampler, known, mask) -> Sampler;  repaint_times(times, jump=10, repeats=10) -> times
     sdedit(denoiser, sampler, times, noise, x0, strength, condition=None) -> Iterator[State]
     inverse: Measurement(operator, y, std) for ReconstructionGuidance, PiGDM, MMPS (Denoiser) and DPS (Sampler);
-        ddim_inversion, inversion_edit, slerp; Windows (Denoiser), Loop (Sampler), sliding
+        ddim_inversion, inversion_edit, noisy_start, slerp; Windows (Denoiser), Loop (Sampler), sliding
     likelihood: log_likelihood(denoiser, x0) -> nats (B,); variational_bound, anomaly_score; posthoc: PowerEMA, posthoc
     ema = EMA(module, decay=0.999): update(module), copy_to(module), state_dict(), load_state_dict(state)
     GaussianDenoiser(schedule, mean, covariance), MixtureDenoiser(schedule, means, stds, weights)
@@ -55,6 +55,7 @@ from multidiff.core.inverse import (
     ddim_inversion,
     is_local,
     local,
+    noisy_start,
     repaint_times,
     sdedit,
     slerp,
@@ -127,6 +128,7 @@ __all__ = [
     "is_local",
     "local",
     "make",
+    "noisy_start",
     "optimised_times",
     "ramp",
     "repaint_times",

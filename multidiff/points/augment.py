@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 
 import torch
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 
 from multidiff.errors import did_you_mean
@@ -22,6 +22,9 @@ class PointTraining(PointData):
     drawn: int = Field(512, ge=64, description="points of a shape in one training step, the known ones among them")
     known: int = Field(128, ge=0, description="at most so many of them are known when a part is completed")
     complete: float = Field(0.4, ge=0, le=1, description="share of the training items that complete a part")
+    upsample: float = Field(
+        0.0, ge=0, le=1, description="share of them of which points all over the shape are known, to make more of them"
+    )
     turn: float = Field(15.0, ge=0, le=180, description="largest turn of a whole shape about y, in degrees")
     stretch: float = Field(0.15, ge=0, lt=1, description="largest relative change of width, height and depth")
     parts: Mapping[str, float] = Field(
@@ -31,6 +34,12 @@ class PointTraining(PointData):
     jitter: float = Field(0.02, ge=0, description="largest sensor noise on known points, in radii of the shape")
     uneven: float = Field(1.0, ge=1, description="largest ratio of the known points' density across a part")
     outliers: float = Field(0.0, ge=0, lt=1, description="largest share of the known points that are stray")
+
+    @model_validator(mode="after")
+    def _shares(self) -> PointTraining:
+        if self.complete + self.upsample > 1:
+            raise ValueError(f"complete {self.complete:g} and upsample {self.upsample:g} are shares; they exceed 1")
+        return self
 
     @field_validator("parts")
     @classmethod
@@ -50,18 +59,21 @@ def training_batch(points: Tensor, data: PointTraining, generator: torch.Generat
 
     x0 (B, N, 3). In `data.complete` of the items, between a quarter of `data.known` and all of it are points of a
     random part: they come first, with condition `mask` (B, N, 1) = 1. The other points cover the whole shape, so
-    how much of it is missing need not be known. An item with a part is in the part's frame, turned at random
-    before; another in its own.
+    how much of it is missing need not be known. In `data.upsample` of them the known points are as many of the whole
+    shape, without noise, and no other point is one of them. An item with known points is in their frame, turned at
+    random before; another in its own.
     """
     B, device = len(points), points.device
     points = _varied(points.float(), data, generator)
     known = min(data.known, data.drawn - 1)
-    completes = _uniform(B, generator).to(device) < (data.complete if known else 0.0)
-    limit = math.pi * torch.where(completes, 1.0, data.turn / 180)
+    kind = _uniform(B, generator).to(device)
+    completes = kind < (data.complete if known else 0.0)
+    told = kind < (data.complete + data.upsample if known else 0.0)
+    limit = math.pi * torch.where(told, 1.0, data.turn / 180)
     points = turn(points, limit * (2 * _uniform(B, generator).to(device) - 1))
 
     x0 = _gather(points, draw(torch.ones_like(points[..., 0], dtype=torch.bool), data.drawn, generator))
-    count = (known * (0.25 + 0.75 * _uniform(B, generator))).ceil().to(device) * completes
+    count = (known * (0.25 + 0.75 * _uniform(B, generator))).ceil().to(device) * told
     mask = torch.arange(data.drawn, device=device) < count[:, None]
     if known:
         keep = partial(points, data.parts, generator)
@@ -70,9 +82,9 @@ def training_batch(points: Tensor, data: PointTraining, generator: torch.Generat
         noise = torch.randn(part.shape, generator=generator).to(device)
         part = part + data.jitter * _uniform(B, generator).to(device)[:, None, None] * noise
         part = stray(part, data.outliers, generator) if data.outliers else part
-        x0[:, :known] = torch.where(mask[:, :known, None], part, x0[:, :known])
+        x0[:, :known] = torch.where((mask[:, :known] & completes[:, None])[..., None], part, x0[:, :known])
     whole_frame, part_frame = frame_of_whole(points), frame_of_part(x0, mask)
-    x0 = torch.where(completes[:, None, None], part_frame.enter(x0), whole_frame.enter(x0))
+    x0 = torch.where(told[:, None, None], part_frame.enter(x0), whole_frame.enter(x0))
     flag = mask[..., None].to(x0.dtype)
     return Batch(x0, {"mask": flag, "known": x0 * flag})
 

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from multidiff.errors import InputError, MediaError, Notice
+from multidiff.errors import InputError, MediaError
 from multidiff.modality import Batch, Example, Given, Objective, Spec, Trial
 from multidiff.points import data as datasets
+from multidiff.points import tasks
 from multidiff.points.augment import PointTraining, training_batch
-from multidiff.points.codec import Frame, PointCodec, PointCodecSpec, frame_of_part, frame_of_whole
-from multidiff.points.media import UP, Axis, PointCloud
+from multidiff.points.codec import PointCodec, PointCodecSpec, frame_of_whole
+from multidiff.points.media import PointCloud
 from multidiff.points.network import PointNetwork, PointNetworkSpec
-from multidiff.points.sampling import strays
+from multidiff.points.tasks import MAX_POINTS
 
-MAX_POINTS = 131_072
 MATCHED = 2048
 """Points of two clouds that can be matched one to one in a few seconds."""
 
@@ -31,29 +29,6 @@ class PointOptions(Spec):
     """What can be asked of a cloud."""
 
     points: int = Field(2048, ge=16, le=MAX_POINTS, description="points to generate; any number, whatever the training")
-
-
-class CompletePart(Spec):
-    """A part is given, the whole shape is wanted."""
-
-    known: int = Field(
-        128, ge=16, le=16_384, description="given points shown to the model, evenly spread; all are kept"
-    )
-    outliers: Literal["keep", "drop"] = Field(
-        "keep", description="drop: leave out given points that lie apart from the others, and say how many"
-    )
-    up: Axis = Field("y", description="axis of the file that points up: x, y, z, -x, -y or -z")
-
-
-class Observation(NamedTuple):
-    """What `merge` needs: the given part that is kept, the rotation (3, 3) that sets it upright, its frame then, and
-    how many of its points the model was shown."""
-
-    part: PointCloud
-    upright: NDArray[np.float64]
-    frame: Frame
-    known: int
-    spread: float
 
 
 class Points:
@@ -65,7 +40,7 @@ class Points:
     codec_spec = PointCodecSpec
     network_spec = PointNetworkSpec
     options = PointOptions
-    tasks: Mapping[str, type[Spec]] = {"complete": CompletePart}
+    tasks: Mapping[str, type[Spec]] = tasks.TASKS
     time_axis = None
 
     def examples(self, data: PointTraining, split: str) -> Iterator[Example]:
@@ -101,45 +76,14 @@ class Points:
         return x0
 
     def given(
-        self, media: PointCloud, task: str, task_options: CompletePart, codec: PointCodec, options: PointOptions
+        self, media: PointCloud, task: str, task_options: tasks.Upright, codec: PointCodec, options: PointOptions
     ) -> tuple[Given, PointOptions]:
-        """The part's own frame, and an even subset of it as the first points of x; the others cover the whole.
-
-        x has `known + options.points` points.
-        """
-        if task_options.outliers == "drop":
-            media = _without_strays(media)
-        known = min(task_options.known, len(media))
-        upright = UP[task_options.up]
-        shown = torch.from_numpy(media.resample(known).points.astype(np.float64) @ upright.T)[None]
-        frame = frame_of_part(shown, torch.ones(1, known, dtype=torch.bool))
-        total = known + options.points
-        x = torch.zeros(1, total, 3)
-        x[:, :known] = frame.enter(shown)
-        mask = torch.zeros(1, total, 1)
-        mask[:, :known] = 1
-        return Given(x, mask, context=Observation(media, upright, frame, known, codec.spread)), options.model_copy(
-            update={"points": total}
-        )
+        """See `points.tasks`; x has the points that are shown and those that are made."""
+        known, points = tasks.given(media, task_options, options.points, codec.spread)
+        return known, options.model_copy(update={"points": points})
 
     def merge(self, generated: PointCloud, media: PointCloud, given: Given) -> PointCloud:
-        """Every given point that is kept, with its colour, then the generated ones where none is given, in its unit.
-
-        A generated point is left out when a given one is nearer to it than generated points are to each other
-        (the median): there the surface is covered already. New points take the colour of the nearest given one.
-        Normals are left out.
-        """
-        from scipy.spatial import cKDTree
-
-        seen: Observation = given.context
-        part = seen.part
-        new = torch.from_numpy(generated.points[seen.known :].astype(np.float64) / seen.spread)[None]
-        points = seen.frame.leave(new)[0].numpy() @ seen.upright
-        spacing = np.median(cKDTree(points).query(points, k=2)[0][:, 1])
-        distance, nearest = cKDTree(part.points).query(points)
-        added = distance > spacing
-        colors = None if part.colors is None else np.concatenate([part.colors, part.colors[nearest[added]]])
-        return PointCloud(np.concatenate([part.points, points[added]]), colors)
+        return tasks.merged(generated, given.context)
 
     def restore(self, edited: PointCloud, media: PointCloud, codec: PointCodec) -> PointCloud:
         """In the given cloud's unit and place; edited points have no colours."""
@@ -180,6 +124,8 @@ class Points:
         return memorisation(training, media)
 
     def trials(self, whole: PointCloud, task: str, seed: int, options: Mapping[str, Any]) -> Sequence[Trial]:
+        if task != "complete":
+            raise InputError(f"of the tasks of {self.name} complete is measured, not {task}")
         if options:
             raise InputError(f"completions of {self.name} are measured under options of their own, not {dict(options)}")
         from multidiff.points.completion import trials
@@ -200,13 +146,6 @@ class Points:
         if given is not None:
             media = marked(media, nearest(media.points, given.points) <= 1e-6 * np.ptp(media.points))
         return plot(media, path, title)
-
-
-def _without_strays(cloud: PointCloud) -> PointCloud:
-    """The cloud without the points that lie apart; a Notice says how many."""
-    apart = strays(cloud.points)
-    warnings.warn(f"{apart.sum()} of {len(cloud)} given points lie apart and are left out", Notice, stacklevel=2)
-    return cloud.select(~apart)
 
 
 POINTS = Points()

@@ -3,6 +3,8 @@
 A point's coordinates are its content: there is no positional encoding and no order (Point-E: Nichol et al. 2022,
 section 4.2). Sines and cosines of the coordinates are added as features because a plain projection blurs fine
 structure (Tancik et al. 2020, "Fourier Features"). A flag tells known points from noisy ones (PVD: Zhou et al. 2021).
+Latents cannot hold where each of a thousand known points is: to make more of them (data.upsample) every point is told
+the ways to those nearest to it.
 """
 
 from __future__ import annotations
@@ -14,12 +16,17 @@ import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from multidiff.errors import InputError
 from multidiff.modality import Condition, Spec
 from multidiff.nn.attention import AdaptiveNorm, FeedForward
 from multidiff.nn.embedding import LogSNREmbedding, masked_mean
 from multidiff.nn.latent_transformer import LatentTransformer
 
 TEXT_DIM = 384
+LONGEST = (0.003, 2.0)
+"""Least and largest noise by which ways to known points are measured."""
+SEARCHED = 8192
+"""Points whose neighbours are searched for at once, to bound the memory."""
 
 
 class PointNetworkSpec(Spec):
@@ -33,6 +40,9 @@ class PointNetworkSpec(Spec):
     heads: int = Field(4, gt=0)
     condition_dim: int = Field(128, gt=0, description="width of the vector of noise level and prompt")
     frequencies: int = Field(5, ge=0, description="octaves of Fourier features of a coordinate")
+    neighbours: int = Field(
+        0, ge=0, description="nearest known points that every point is told the way to; for upsampling 8 or more"
+    )
     learned_variance: bool = Field(False, description="also predict the reverse step's variance, for the hybrid loss")
 
     @model_validator(mode="after")
@@ -50,7 +60,8 @@ class PointNetwork(nn.Module):
     With spec.learned_variance two of these: the prediction and the variance's v.
 
     condition: `mask` (B, N, 1), 1 where a point of x is known and clean; `tokens` (B, L, 384) and `tokens_mask`
-    (B, L), the prompt. Each may be absent.
+    (B, L), the prompt; `chunk` (B,), how many unknown points are looked at at a time, where points are added to a whole
+    shape. Each may be absent.
     """
 
     octaves: Tensor
@@ -59,7 +70,8 @@ class PointNetwork(nn.Module):
         super().__init__()
         self.width = spec.dim
         self.register_buffer("octaves", 2.0 ** torch.arange(spec.frequencies), persistent=False)
-        self.embed = nn.Linear(3 + 6 * spec.frequencies + 1, spec.dim)
+        self.neighbours = spec.neighbours
+        self.embed = nn.Linear(3 + 6 * spec.frequencies + 1 + 3 * spec.neighbours, spec.dim)
         self.mix_norm = AdaptiveNorm(spec.dim, spec.condition_dim)
         self.mix = FeedForward(spec.dim, expansion=2)
         self.log_snr = LogSNREmbedding(spec.condition_dim)
@@ -87,6 +99,33 @@ class PointNetwork(nn.Module):
         angles = (0.5 * math.pi * x[..., None] * self.octaves.to(x.dtype)).flatten(-2)
         return torch.cat([x, angles.sin(), angles.cos(), mask.to(x.dtype)], dim=-1)
 
+    def nearby(self, x: Tensor, log_snr: Tensor, mask: Tensor) -> Tensor:
+        """The ways from each point to its nearest known ones, the nearest first: (B, N, 3 neighbours), 0 for none.
+
+        A noisy point is taken for x / alpha of a variance-preserving schedule, whose noise is sigma / alpha = s; a way d
+        is told as asinh(d / s), so that at any level what is as long as the noise is seen best.
+        """
+        is_known = mask[..., 0] > 0
+        count = int(is_known.sum(1).max())
+        k = min(self.neighbours, count)
+        if not k:
+            return x.new_zeros(*x.shape[:-1], 3 * self.neighbours)
+        first = is_known.int().argsort(dim=1, descending=True, stable=True)[:, :count]
+        absent = ~is_known.gather(1, first)
+        known = x.gather(1, first[..., None].expand(-1, -1, 3))
+        alpha = torch.sigmoid(2 * log_snr).sqrt().clamp(min=0.2).to(x.dtype)[:, None, None]
+        place = torch.where(is_known[..., None], x, x / alpha)
+        scale = torch.exp(-log_snr).clamp(*LONGEST).to(x.dtype)[:, None, None, None]
+        ways = []
+        for piece in place.split(SEARCHED, dim=1):
+            with torch.no_grad():
+                distance = torch.cdist(piece, known).masked_fill(absent[:, None], torch.inf)
+                distance, index = distance.topk(k, dim=-1, largest=False)
+            near = known.gather(1, index.flatten(1)[..., None].expand(-1, -1, 3)).unflatten(1, (-1, k))
+            way = torch.asinh((near - piece[:, :, None]) / scale)
+            ways.append(way.masked_fill(distance.isinf()[..., None], 0).flatten(-2))
+        return F.pad(torch.cat(ways, dim=1), (0, 3 * (self.neighbours - k)))
+
     def forward(self, x: Tensor, log_snr: Tensor, condition: Condition) -> Tensor | tuple[Tensor, Tensor]:
         out = self.output(self._hidden(x, log_snr, condition))
         return out if out.shape[-1] == 3 else (out[..., :3], out[..., 3:])
@@ -96,13 +135,32 @@ class PointNetwork(nn.Module):
         return self._hidden(x, log_snr, condition).mean(dim=1)
 
     def _hidden(self, x: Tensor, log_snr: Tensor, condition: Condition) -> Tensor:
+        """(B, N, dim); with `chunk` all known points, which are the first then, and so many of the others at a time."""
         mask = condition.get("mask", x.new_zeros(1)).expand(*x.shape[:-1], 1)
+        if "chunk" not in condition:
+            return self._at_once(x, log_snr, mask, condition)
+        if not self.neighbours:
+            raise InputError(
+                "this model completes parts and adds no points to a whole; train one by recipe 'upsampler'"
+            )
+        count, chunk = int(mask[0].sum()), int(condition["chunk"][0])
+        made = []
+        for piece, flag in zip(x[:, count:].split(chunk, 1), mask[:, count:].split(chunk, 1), strict=True):
+            both, flags = torch.cat([x[:, :count], piece], 1), torch.cat([mask[:, :count], flag], 1)
+            hidden = self._at_once(both, log_snr, flags, condition)
+            made.append(hidden[:, count:] if made else hidden)
+        return torch.cat(made, dim=1)
+
+    def _at_once(self, x: Tensor, log_snr: Tensor, mask: Tensor, condition: Condition) -> Tensor:
         level = self.log_snr(log_snr)
         tokens, tokens_mask = condition.get("tokens"), condition.get("tokens_mask")
         if tokens is not None:
             tokens = tokens.to(x.dtype)
             level = level + self.prompt(masked_mean(tokens, tokens_mask))
-        h = self.embed(self.fourier(x, mask))
+        told = self.fourier(x, mask)
+        if self.neighbours:
+            told = torch.cat([told, self.nearby(x, log_snr, mask)], dim=-1)
+        h = self.embed(told)
         # Which octaves carry a signal depends on the noise level, and what a point says on whether it is known.
         normed, gate = self.mix_norm(h, level)
         h = self.transformer(h + gate * self.mix(normed), level, tokens, tokens_mask)

@@ -68,6 +68,16 @@ def local_planes(points: Array, neighbours: int = 12) -> tuple[Array, Array]:
     return vectors[:, :, 0], np.sqrt(np.maximum(values[:, 0], 0))
 
 
+def noise_level(points: Array, neighbours: int = 16) -> float:
+    """The standard deviation of white noise on points (N, 3) of a surface: the median over them of how far their
+    neighbours are from their plane.
+
+    The plane takes three of their degrees of freedom. Noise much smaller than the spacing of the points drowns in the
+    surface's curvature, which is then what is found; noise much larger hides the surface and is underestimated.
+    """
+    return float(np.median(local_planes(points, neighbours)[1]) * np.sqrt(neighbours / (neighbours - 3)))
+
+
 def strays(points: Array, neighbours: int = 10, factor: float = 1.5) -> NDArray[np.bool_]:
     """Which points (N, 3) lie apart from the others: (N,).
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from multidiff.core import GRIDS, SAMPLERS, SCHEDULES, Estimate, MixtureDenoiser, make, sample
-from multidiff.core.inverse import ddim_inversion, inversion_edit, slerp
+from multidiff.core import GRIDS, SAMPLERS, SCHEDULES, Estimate, GaussianDenoiser, MixtureDenoiser, make, sample
+from multidiff.core.inverse import ddim_inversion, inversion_edit, noisy_start, slerp
 from tests.core.exact import CheapNoise, mixture, schedule
 from tests.core.laws import drawn
 
@@ -78,3 +78,22 @@ def test_slerp_goes_from_one_noise_to_the_other_and_stays_noise_between():
     assert float(middle[0].std()) == pytest.approx(1.0, abs=0.02)
     assert float(((a + b) / 2).std()) < 0.75
     torch.testing.assert_close(slerp(a, a, torch.tensor([0.3, 0.7])), a)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_noisy_data_are_denoised_from_where_they_lie_on_the_path(name):
+    """Of N(0, 2^2) and noise of .5 the flow makes y 2 / sqrt(2^2 + .5^2), whatever the schedule."""
+    s = schedule(name)
+    d = GaussianDenoiser(s, torch.zeros(1, dtype=torch.float64), torch.tensor([[4.0]], dtype=torch.float64))
+    y = torch.linspace(-5, 5, 11, dtype=torch.float64)[:, None]
+    times, x = noisy_start(s, make(GRIDS, "log-snr")(s, 200), y, 0.5)
+    assert float(s.sigma(times[0]) / s.alpha(times[0])) == pytest.approx(0.5)
+    made = sample(d, make(SAMPLERS, "dpm++2m"), times, CheapNoise((11, 1)), x=x)
+    torch.testing.assert_close(made, y * 2 / 4.25**0.5, rtol=2e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("std", [0.0, -1.0, 20.0])
+def test_noise_that_no_time_of_the_grid_has_is_refused(std):
+    s = schedule("cosine")
+    with pytest.raises(ValueError, match="std"):
+        noisy_start(s, make(GRIDS, "log-snr", {"start": -2})(s, 10)[1:], torch.zeros(1, 1), std)

@@ -15,8 +15,9 @@ from multidiff.points.augment import PointTraining
 from multidiff.points.codec import PointCodec, PointCodecSpec
 from multidiff.points.distance import nearest
 from multidiff.points.media import UP, PointCloud
-from multidiff.points.modality import POINTS, CompletePart, PointOptions
+from multidiff.points.modality import POINTS, PointOptions
 from multidiff.points.network import PointNetwork, PointNetworkSpec
+from multidiff.points.tasks import CompletePart
 
 TINY = PointNetworkSpec(dim=16, latent_dim=32, latents=8, blocks=2, layers=1, condition_dim=16)
 

@@ -1,4 +1,4 @@
-"""Editing what is given: SDEdit, exact DDIM inversion, interpolation of noises.
+"""Editing what is given: SDEdit, denoising, exact DDIM inversion, interpolation of noises.
 
 DDIM's step from t down to s (`Transition.first_order`), with D = x0 estimated at (x_t, t),
 
@@ -15,6 +15,7 @@ of D where the noise vanishes, 0 where it is all.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -24,7 +25,7 @@ from multidiff.core.denoiser import Condition, Denoiser
 from multidiff.core.noise import Noise
 from multidiff.core.sample import states
 from multidiff.core.samplers.step import Sampler, State, Transition
-from multidiff.core.schedule import expand
+from multidiff.core.schedule import NoiseSchedule, expand
 
 
 def _last_steps(times: Tensor, strength: float) -> Tensor:
@@ -52,6 +53,22 @@ def sdedit(
     rest = _last_steps(times, strength)
     start = denoiser.schedule.diffuse(x0, noise(0), rest[0].expand(len(x0)))
     return states(denoiser, sampler, rest, noise, condition, start)
+
+
+def noisy_start(schedule: NoiseSchedule, times: Tensor, y: Tensor, std: float) -> tuple[Tensor, Tensor]:
+    """The end of a grid of times (N + 1,), and x at its first, for data that are noisy: y = x0 + std eps (B, *event).
+
+    That is x_t / alpha at the t where sigma/alpha = std, so that sampling from there draws from p(x0 | y), without
+    noise of its own. Raises ValueError for a std that the schedule does not reach before its end.
+    """
+    times = times.double()
+    if not std > 0:
+        raise ValueError(f"std {std} must be positive")
+    t = schedule.inverse(torch.tensor(-math.log(std), dtype=torch.float64))
+    rest = times[times < t]
+    if not len(rest) or t > times[0]:
+        raise ValueError(f"noise of std {std:.3g} is none that the grid of times passes")
+    return torch.cat([t[None].to(times), rest]), expand(schedule.alpha(t[None]), y) * y
 
 
 @torch.no_grad()
