@@ -1,15 +1,15 @@
 """Point-cloud data sets.
 
-Examples come from three kinds of root: "synth" (procedural furniture), a pack (a folder with `points.npz`: points
-(S, P, 3) and optionally category (S,) and split (S,), beside a `metadata.csv` with an `index` column), or a folder
-of files.
+Examples come from three kinds of root: "synth" (procedural furniture, or things on tables), a pack (a folder with
+`points.npz`: points (S, P, 3) and optionally category (S,) and split (S,), beside a `metadata.csv` with an `index`
+column), or a folder of files.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +19,12 @@ from multidiff import dataset
 from multidiff.dataset import SKIPPED, SYNTH, DataSpec, Entry
 from multidiff.errors import InputError, MediaError
 from multidiff.modality import Example
-from multidiff.points import synth
+from multidiff.points import synth, tabletop
 from multidiff.points.media import UP, Axis, PointCloud
 
 PACK = "points.npz"
+FAMILIES: dict[str, synth.Kinds] = {"furniture": synth.KINDS, "tabletop": tabletop.KINDS}
+"""What procedural shapes there are."""
 
 
 class PointData(DataSpec):
@@ -31,6 +33,7 @@ class PointData(DataSpec):
     points: int = Field(4096, ge=64, description="points kept of each shape, from which every step draws anew")
     up: Axis = Field("y", description="axis of the files that points up: x, y, z, -x, -y or -z")
     normalise: bool = Field(True, description="centre each shape's box and scale its farthest point to 1")
+    family: Literal["furniture", "tabletop"] = Field("furniture", description="kinds of procedural shapes")
     count: int = Field(2000, gt=0, description="procedural shapes in train; a tenth of it in val and test")
 
 
@@ -53,11 +56,12 @@ def _synthetic(spec: PointData, split: str) -> Iterator[Example]:
     if split not in synth.STARTS:
         return
     start, count = synth.STARTS[split], spec.count if split == "train" else max(1, spec.count // 10)
-    wanted = spec.where.get("label", tuple(synth.KINDS))
-    kept = [i for i in range(start, start + count) if synth.label(i) in wanted][: spec.limit]
+    kinds = FAMILIES[spec.family]
+    wanted = spec.where.get("label", tuple(kinds))
+    kept = [i for i in range(start, start + count) if synth.label(i, kinds) in wanted][: spec.limit]
     for index in kept:
-        cloud, text = synth.shape(index, spec.points)
-        yield Example(_normalised(cloud, spec), text, synth.label(index), f"{SYNTH}:{index}")
+        cloud, text = synth.shape(index, spec.points, kinds)
+        yield Example(_normalised(cloud, spec), text, synth.label(index, kinds), f"{SYNTH}:{index}")
 
 
 def _packed(root: Path, spec: PointData, split: str) -> Iterator[Example]:

@@ -102,8 +102,8 @@ class PointNetwork(nn.Module):
     def nearby(self, x: Tensor, log_snr: Tensor, mask: Tensor) -> Tensor:
         """The ways from each point to its nearest known ones, the nearest first: (B, N, 3 neighbours), 0 for none.
 
-        A noisy point is taken for x / alpha of a variance-preserving schedule, whose noise is sigma / alpha = s; a way d
-        is told as asinh(d / s), so that at any level what is as long as the noise is seen best.
+        A noisy point is taken for x / alpha of a variance-preserving schedule, whose noise is s = sigma / alpha; a
+        way d is told as asinh(d / s), so that at any level what is as long as the noise is seen best.
         """
         is_known = mask[..., 0] > 0
         count = int(is_known.sum(1).max())

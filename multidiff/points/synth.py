@@ -6,7 +6,7 @@ Lengths are in metres, y is up, the front looks along +z and the floor is y = 0.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -22,16 +22,19 @@ STARTS = {"train": 0, "val": 1_000_000, "test": 2_000_000}
 Shape = tuple[list[Solid], str, list[str], list[str]]
 """Solids, noun, adjectives, features; the last three make the caption."""
 
+Kinds = Mapping[str, Callable[[Generator], Shape]]
+"""Kinds of one family, by their names."""
+
 T = TypeVar("T")
 
 SHAPES = (("square", 0), ("round", 1))
 
 
-def _one(rng: Generator, options: Sequence[T]) -> T:
+def one(rng: Generator, options: Sequence[T]) -> T:
     return options[int(rng.integers(len(options)))]
 
 
-def _sized(rng: Generator, low: float, high: float, small: str, large: str) -> tuple[float, list[str]]:
+def sized(rng: Generator, low: float, high: float, small: str, large: str) -> tuple[float, list[str]]:
     """A length in [low, high]; in the outer thirds it earns its word."""
     share = rng.random()
     words = [small] if share < 1 / 3 and small else [large] if share > 2 / 3 and large else []
@@ -47,7 +50,7 @@ def _legs(rng: Generator, count: int, width: float, depth: float, height: float)
             frustum((0, 0, 0), (0, 0.03, 0), foot),
             frustum((0, 0.02, 0), (0, top, 0), 1.3 * radius),
         ], "one central leg"
-    style = _one(rng, ("square", "round", "splayed"))
+    style = one(rng, ("square", "round", "splayed"))
     inset = 1.5 * radius
     if count == 3:
         angles = np.pi / 2 + np.arange(3) * 2 * np.pi / 3
@@ -75,7 +78,7 @@ def _top(round_: bool, width: float, depth: float, height: float, thickness: flo
 
 def _back(rng: Generator, width: float, depth: float, seat: float, height: float) -> tuple[list[Solid], str]:
     """A chair's back from the seat at `seat` up to seat + height, and its words."""
-    style, tilt, thick = _one(rng, ("solid", "slatted", "ladder")), rng.uniform(0, 0.25), rng.uniform(0.02, 0.045)
+    style, tilt, thick = one(rng, ("solid", "slatted", "ladder")), rng.uniform(0, 0.25), rng.uniform(0.02, 0.045)
     z, middle = -depth / 2 + thick / 2, seat + height / 2 - LAP
     lean = lambda y: z - tilt * (y - seat + LAP)  # where the back's plane is at height y
     at = lambda x, y, w, h: box((x, y, lean(y)), (w, h, thick), tilt)
@@ -95,10 +98,10 @@ def _back(rng: Generator, width: float, depth: float, seat: float, height: float
 
 
 def chair(rng: Generator) -> Shape:
-    width, wide = _sized(rng, 0.38, 0.56, "narrow", "wide")
+    width, wide = sized(rng, 0.38, 0.56, "narrow", "wide")
     depth, seat = width * rng.uniform(0.9, 1.1), rng.uniform(0.4, 0.5)
-    height, tall = _sized(rng, 0.3, 0.68, "low-backed", "high-backed")
-    legs, legged = _legs(rng, _one(rng, (1, 4, 4, 4)), width, depth, seat - 0.03)
+    height, tall = sized(rng, 0.3, 0.68, "low-backed", "high-backed")
+    legs, legged = _legs(rng, one(rng, (1, 4, 4, 4)), width, depth, seat - 0.03)
     back, backed = _back(rng, width, depth, seat, height)
     solids = [*legs, _top(False, width, depth, seat, 0.04), *back]
     features = [legged, backed]
@@ -148,7 +151,7 @@ def _upholstered(rng: Generator, width: float, seats: int) -> tuple[list[Solid],
 
 
 def armchair(rng: Generator) -> Shape:
-    width, wide = _sized(rng, 0.72, 1.0, "narrow", "wide")
+    width, wide = sized(rng, 0.72, 1.0, "narrow", "wide")
     solids, features = _upholstered(rng, width, 1)
     return solids, "armchair", wide, features
 
@@ -160,19 +163,19 @@ def sofa(rng: Generator) -> Shape:
 
 
 def stool(rng: Generator) -> Shape:
-    height, tall = _sized(rng, 0.38, 0.8, "low", "tall")
-    word, round_ = _one(rng, SHAPES)
+    height, tall = sized(rng, 0.38, 0.8, "low", "tall")
+    word, round_ = one(rng, SHAPES)
     width = rng.uniform(0.3, 0.42)
-    legs, legged = _legs(rng, _one(rng, (1, 3, 4)), 0.85 * width, 0.85 * width, height - 0.04)
+    legs, legged = _legs(rng, one(rng, (1, 3, 4)), 0.85 * width, 0.85 * width, height - 0.04)
     return [*legs, _top(bool(round_), width, width, height, 0.05)], "stool", [*tall, word], [legged]
 
 
 def table(rng: Generator) -> Shape:
-    height, tall = _sized(rng, 0.35, 1.05, "low", "tall")
-    word, round_ = _one(rng, (*SHAPES, ("rectangular", 0), ("rectangular", 0)))
+    height, tall = sized(rng, 0.35, 1.05, "low", "tall")
+    word, round_ = one(rng, (*SHAPES, ("rectangular", 0), ("rectangular", 0)))
     depth = rng.uniform(0.6, 1.0)
     width = depth * (rng.uniform(1.4, 2.2) if word == "rectangular" else 1)
-    count = 4 if word == "rectangular" else _one(rng, (1, 3, 4))
+    count = 4 if word == "rectangular" else one(rng, (1, 3, 4))
     reach = 0.72 if round_ else 0.96
     legs, legged = _legs(rng, count, reach * width, reach * depth, height - 0.03)
     features, solids = [legged], [*legs, _top(bool(round_), width, depth, height, rng.uniform(0.025, 0.05))]
@@ -183,9 +186,9 @@ def table(rng: Generator) -> Shape:
 
 
 def desk(rng: Generator) -> Shape:
-    width, wide = _sized(rng, 1.0, 1.8, "narrow", "wide")
+    width, wide = sized(rng, 1.0, 1.8, "narrow", "wide")
     depth, height = rng.uniform(0.5, 0.75), rng.uniform(0.7, 0.78)
-    sides = _one(rng, ((1,), (-1,), (-1, 1), ()))
+    sides = one(rng, ((1,), (-1,), (-1, 1), ()))
     solids = [_top(False, width, depth, height, 0.035)]
     for side in (-1, 1):
         if side in sides:
@@ -205,8 +208,8 @@ def desk(rng: Generator) -> Shape:
 
 
 def shelf(rng: Generator) -> Shape:
-    height, tall = _sized(rng, 0.8, 2.1, "low", "tall")
-    width, wide = _sized(rng, 0.5, 1.3, "narrow", "wide")
+    height, tall = sized(rng, 0.8, 2.1, "low", "tall")
+    width, wide = sized(rng, 0.5, 1.3, "narrow", "wide")
     depth, board, levels = rng.uniform(0.25, 0.4), rng.uniform(0.02, 0.035), int(rng.integers(2, 6))
     ys = np.linspace(board / 2 + 0.03, height - board / 2, levels + 1)
     solids = [box((0, float(y), 0), (width - board, board, depth - 0.01)) for y in ys]
@@ -235,8 +238,8 @@ def _fronts(rng: Generator, width: float, low: float, high: float, z: float, dra
 
 
 def cabinet(rng: Generator) -> Shape:
-    height, tall = _sized(rng, 0.7, 2.0, "low", "tall")
-    width, wide = _sized(rng, 0.6, 1.4, "narrow", "wide")
+    height, tall = sized(rng, 0.7, 2.0, "low", "tall")
+    width, wide = sized(rng, 0.6, 1.4, "narrow", "wide")
     depth, foot = rng.uniform(0.35, 0.6), rng.uniform(0.05, 0.14)
     drawers = int(rng.integers(2, 6)) if rng.random() < 0.5 else 0
     legs = [
@@ -251,7 +254,7 @@ def cabinet(rng: Generator) -> Shape:
 
 
 def nightstand(rng: Generator) -> Shape:
-    height, tall = _sized(rng, 0.42, 0.7, "low", "tall")
+    height, tall = sized(rng, 0.42, 0.7, "low", "tall")
     width, depth, drawers = rng.uniform(0.4, 0.55), rng.uniform(0.35, 0.45), int(rng.integers(1, 4))
     foot = rng.uniform(0.08, 0.3 * height if drawers > 1 else 0.6 * height)
     legs, legged = _legs(rng, 4, 0.95 * width, 0.95 * depth, foot)
@@ -267,9 +270,9 @@ def nightstand(rng: Generator) -> Shape:
 
 
 def bed(rng: Generator) -> Shape:
-    word, width, pillows = _one(rng, (("single", 0.95, 1), ("double", 1.6, 2)))
+    word, width, pillows = one(rng, (("single", 0.95, 1), ("double", 1.6, 2)))
     width, length, base = width * rng.uniform(0.93, 1.07), rng.uniform(1.9, 2.1), rng.uniform(0.22, 0.36)
-    head, high = _sized(rng, 0.6, 1.3, "low", "high")
+    head, high = sized(rng, 0.6, 1.3, "low", "high")
     front = length / 2
     legs, _ = _legs(rng, 4, width, length, base - 0.1)
     solids = [
@@ -299,7 +302,7 @@ def lamp(rng: Generator) -> Shape:
     ]
     if not floor and rng.random() < 0.5:
         solids.append(ball((0, 0.3 * height, 0), (1.2 * size, 0.5 * height, 1.2 * size)))
-    style = _one(rng, ("cone", "drum", "globe"))
+    style = one(rng, ("cone", "drum", "globe"))
     if style == "globe":
         solids.append(ball((0, height - shade, 0), (2 * size, 2 * size, 2 * size)))
     else:
@@ -308,7 +311,7 @@ def lamp(rng: Generator) -> Shape:
 
 
 def bench(rng: Generator) -> Shape:
-    width, wide = _sized(rng, 0.9, 1.8, "short", "long")
+    width, wide = sized(rng, 0.9, 1.8, "short", "long")
     depth, seat = rng.uniform(0.35, 0.5), rng.uniform(0.4, 0.48)
     legs, legged = _legs(rng, 4, 0.95 * width, depth, seat - 0.04)
     count = int(rng.integers(1, 5))
@@ -327,7 +330,7 @@ def bench(rng: Generator) -> Shape:
     return solids, "bench", wide, features
 
 
-KINDS: dict[str, Callable[[Generator], Shape]] = {
+KINDS: Kinds = {
     "armchair": armchair,
     "bed": bed,
     "bench": bench,
@@ -343,9 +346,9 @@ KINDS: dict[str, Callable[[Generator], Shape]] = {
 }
 
 
-def label(index: int) -> str:
+def label(index: int, kinds: Kinds = KINDS) -> str:
     """The kind of the shape at an index: all kinds take turns."""
-    return list(KINDS)[index % len(KINDS)]
+    return list(kinds)[index % len(kinds)]
 
 
 def caption(rng: Generator, noun: str, adjectives: list[str], features: list[str]) -> str:
@@ -359,9 +362,9 @@ def caption(rng: Generator, noun: str, adjectives: list[str], features: list[str
     return f"{article} {name}" + (f" with {' and '.join(details)}" if details else "")
 
 
-def shape(index: int, count: int = 4096) -> tuple[PointCloud, str]:
+def shape(index: int, count: int = 4096, kinds: Kinds = KINDS) -> tuple[PointCloud, str]:
     """The shape at an index (0, 1, ...) as `count` points with normals in the unit sphere, and its caption."""
     rng = np.random.default_rng([index, 2026])
-    solids, noun, adjectives, features = KINDS[label(index)](rng)
+    solids, noun, adjectives, features = kinds[label(index, kinds)](rng)
     points, normals = sample_union(solids, count, rng)
     return PointCloud(points, normals=normals).normalized()[0], caption(rng, noun, adjectives, features)
