@@ -11,7 +11,7 @@ from multidiff import registry
 ROOT = Path(multidiff.__file__).parent
 MEDIA = tuple(registry.MODALITIES)
 
-GROUND = {"errors", "files", "modality", "dataset", "text", "torchaudio_door"}
+GROUND = {"errors", "files", "modality", "dataset", "text", "torchaudio_door", "frames"}
 LAYERS = [
     {"core", "nn"},
     set(MEDIA),

@@ -96,10 +96,10 @@ def spread(count: int) -> range:
 
 
 def figure(modality: Modality, media: Any, path: Path, title: str, given: Any = None) -> str:
-    """HTML of one item: its picture, and below it a player in the first format that browsers play."""
+    """HTML of one item: its picture, and below it a player where browsers play its first format."""
     shown = [modality.plot(media, path.with_suffix(".png"), title, given)]
-    playable = [name for name in modality.media.formats if f".{name}" in PLAYERS]
-    shown += [media.save(path.with_suffix(f".{name}")) for name in playable[:1]]
+    if (suffix := f".{modality.media.formats[0]}") in PLAYERS:
+        shown.append(media.save(path.with_suffix(suffix)))
     return f"<figure>{''.join(element(each.name) for each in shown)}</figure>"
 
 

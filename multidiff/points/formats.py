@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multidiff.errors import MediaError
+from multidiff.frames import encode
 from multidiff.points.arrays import Arrays
 from multidiff.points.meshes import MARK, read_gltf, read_mesh
 from multidiff.points.pcd import read_pcd
@@ -145,6 +146,13 @@ def _write_stl(cloud: Arrays, path: Path, tags: Mapping[str, str]) -> None:
     path.write_bytes(header + len(faces).to_bytes(4, "little") + table.tobytes())
 
 
+def _write_turntable(cloud: Arrays, path: Path, tags: Mapping[str, str]) -> None:
+    from multidiff.points.media import PointCloud
+    from multidiff.points.plot import TURN_FPS, turntable
+
+    encode(turntable(PointCloud(*cloud)), TURN_FPS, path, tags)
+
+
 READERS: dict[str, Callable[[Path], Arrays]] = {
     **dict.fromkeys((".ply", ".obj", ".off", ".stl"), read_mesh),
     **dict.fromkeys((".glb", ".gltf"), read_gltf),
@@ -162,4 +170,6 @@ WRITERS: dict[str, Callable[[Arrays, Path, Mapping[str, str]], None]] = {
     "xyz": _write_xyz,
     "obj": _write_obj,
     "stl": _write_stl,
+    "mp4": _write_turntable,
+    "gif": _write_turntable,
 }

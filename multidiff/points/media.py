@@ -140,8 +140,8 @@ class PointCloud:
             ) from None
 
     def save(self, path: str | Path, tags: Mapping[str, str] | None = None) -> Path:
-        """Write ply (binary), npz, xyz or obj, glb (a small octahedron per point, so that viewers show it) or stl (a
-        watertight mesh round the points, by `surface`), by suffix; tags become comments.
+        """Write ply (binary), npz, xyz or obj, glb (a small octahedron per point, so that viewers show it), stl (a
+        watertight mesh round the points, by `surface`), mp4 or gif (a turntable), by suffix; tags become comments.
 
         glb and stl show at most 65 536 points, drawn at random; stl holds float32 only. Raises InputError for another
         suffix.

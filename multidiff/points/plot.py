@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multidiff import files
+from multidiff.frames import Frames
 from multidiff.points.media import PointCloud
 from multidiff.points.sampling import local_planes
 
@@ -21,17 +22,30 @@ VIEWS = ((35.0, 18.0), (125.0, 18.0), (215.0, 18.0), (35.0, 55.0))
 GIVEN_COLOR = (232, 140, 60)
 MADE_COLOR = (74, 122, 188)
 SMOOTH = 2
+TURN_SECONDS, TURN_FPS = 3.0, 16.0
+"""Of a turntable."""
 MAX_DRAWN = 20_000
 LIGHT = np.array([-0.45, 0.75, 0.5])
 """Where the light comes from, in the camera's axes: from the upper left, behind the viewer."""
 
 
 def render(cloud: PointCloud, azimuth: float, elevation: float, size: int = 320) -> Image:
-    """One view of a cloud, fitted into `size` x `size` pixels on white.
+    """One view of a cloud, fitted into `size` x `size` pixels on white."""
+    return next(views(cloud, [(azimuth, elevation)], size))
+
+
+def turntable(cloud: PointCloud, size: int = 320) -> Frames:
+    """A full turn of a cloud about y, TURN_SECONDS long: frames (T, size, size, 3)."""
+    count = round(TURN_SECONDS * TURN_FPS)
+    around = [(VIEWS[0][0] + 360 * i / count, VIEWS[0][1]) for i in range(count)]
+    return np.stack([np.asarray(image) for image in views(cloud, around, size)])
+
+
+def views(cloud: PointCloud, directions: Iterable[tuple[float, float]], size: int) -> Iterator[Image]:
+    """A cloud seen from (azimuth, elevation), ..., each fitted into `size` x `size` pixels on white.
 
     The camera is far away (parallel projection) and y is up. Points without colours are drawn in one blue.
     """
-    from PIL import Image
     from scipy.spatial import cKDTree
 
     if len(cloud) > MAX_DRAWN:
@@ -39,10 +53,28 @@ def render(cloud: PointCloud, azimuth: float, elevation: float, size: int = 320)
     points = cloud.normalized()[0].points.astype(np.float32)
     colors = np.tile(np.array(MADE_COLOR, np.uint8), (len(points), 1)) if cloud.colors is None else cloud.colors
     side = SMOOTH * size
-    turned = points @ _rotation(azimuth, elevation).T
     scale = 0.44 * side
     spacing = float(np.median(cKDTree(points).query(points, k=5)[0][:, -1]))
     radius = float(np.clip(0.6 * scale * spacing, 1.5, 0.03 * side))
+    planes = local_planes(points)[0]
+    for azimuth, elevation in directions:
+        yield _view(points, colors, planes, radius, azimuth, elevation, side, scale)
+
+
+def _view(
+    points: NDArray[np.float32],
+    colors: NDArray[np.uint8],
+    planes: NDArray[np.floating],
+    radius: float,
+    azimuth: float,
+    elevation: float,
+    side: int,
+    scale: float,
+) -> Image:
+    """Points (N, 3) of the unit sphere as balls of a radius in pixels, on `side` x `side` of these, made smaller."""
+    from PIL import Image
+
+    turned = points @ _rotation(azimuth, elevation).T
     canvas = _shadow(points, azimuth, elevation, side, scale)
     image, depth = turned[:, :2] * (scale, -scale) + side / 2, turned[:, 2] * scale
     reach = int(np.ceil(radius))
@@ -53,7 +85,7 @@ def render(cloud: PointCloud, azimuth: float, elevation: float, size: int = 320)
     normal = np.stack([dx, -dy, bump], axis=1) / radius
     light = LIGHT / np.linalg.norm(LIGHT)
     ball = 0.8 + 0.25 * np.clip(normal @ light, 0, 1)
-    facing = local_planes(points)[0] @ _rotation(azimuth, elevation).T
+    facing = planes @ _rotation(azimuth, elevation).T
     facing *= np.where(facing[:, 2:] < 0, -1, 1)
     surface = 0.68 + 0.36 * np.clip(facing @ light, 0, 1)
     # Depth cue: what is behind fades a little towards white.
@@ -62,11 +94,15 @@ def render(cloud: PointCloud, azimuth: float, elevation: float, size: int = 320)
     column = np.rint(image[:, 0])[:, None].astype(np.int64) + dx
     row = np.rint(image[:, 1])[:, None].astype(np.int64) + dy
     ok = (column >= 0) & (column < side) & (row >= 0) & (row < side)
-    pixel, order = (row * side + column)[ok], np.argsort((depth[:, None] + bump)[ok], kind="stable")
-    which, stamp = np.nonzero(ok)
-    # Written from far to near, so the nearest ball stays.
-    canvas.reshape(-1, 3)[pixel[order]] = np.clip(tint[which[order]] * ball[stamp[order], None], 0, 255)
-    return Image.fromarray(canvas).resize((size, size), Image.Resampling.LANCZOS)
+    # Written from far to near, so the nearest ball stays; numbers of 16 bits are sorted in linear time.
+    level = np.rint(2**15 * (depth[:, None] + bump)[ok] / side).astype(np.int16)
+    order = np.flatnonzero(ok)[np.argsort(level, kind="stable")]
+    nearest = np.full(side * side, -1)
+    nearest[(row * side + column).ravel()[order]] = order
+    seen = np.flatnonzero(nearest >= 0)
+    which, stamp = np.divmod(nearest[seen], len(dx))
+    canvas.reshape(-1, 3)[seen] = np.clip(tint[which] * ball[stamp, None], 0, 255)
+    return Image.fromarray(canvas).resize((side // SMOOTH, side // SMOOTH), Image.Resampling.LANCZOS)
 
 
 def _rotation(azimuth: float, elevation: float) -> NDArray[np.float32]:

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from multidiff.errors import MediaError
 from multidiff.files import readable
-from multidiff.video.frames import Frames, resized
+from multidiff.frames import Frames
+from multidiff.video.frames import resized
 
 IMAGE_FORMATS = ("PNG", "GIF", "JPEG", "WEBP", "BMP", "TIFF", "AVIF")
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")

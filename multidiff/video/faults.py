@@ -11,8 +11,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from multidiff.frames import Frames
 from multidiff.modality import Example
-from multidiff.video.frames import Frames
 from multidiff.video.media import Video
 
 FLICKER = 0.1

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Frames = NDArray[np.uint8]
+from multidiff.frames import Frames
 
 
 def resized(frames: Frames, height: int, width: int) -> Frames:
@@ -63,9 +63,3 @@ def padded_mask(mask: NDArray[np.bool_], height: int, width: int) -> NDArray[np.
         bicubic = Image.Resampling.BICUBIC
         inner = np.stack([np.asarray(level.resize((w, h), bicubic)) != 0 for level in levels])
     return np.pad(inner, ((0, 0), (top, height - h - top), (left, width - w - left)))
-
-
-def even_sized(frames: Frames) -> Frames:
-    """Frames whose last row and column are repeated where the height or width is odd."""
-    H, W = frames.shape[1:3]
-    return np.pad(frames, ((0, 0), (0, H % 2), (0, W % 2), (0, 0)), mode="edge") if H % 2 or W % 2 else frames

@@ -11,9 +11,9 @@ from typing import ClassVar, Literal, Self
 import numpy as np
 
 from multidiff.errors import InputError, MediaError
+from multidiff.frames import FORMATS, Frames, encode
 from multidiff.video.decode import decode
-from multidiff.video.encode import FORMATS, encode
-from multidiff.video.frames import Frames, fitted, resized
+from multidiff.video.frames import fitted, resized
 
 __all__ = ["Video"]
 

@@ -18,8 +18,9 @@ from torch import Tensor
 from torch.nn.functional import adaptive_max_pool3d
 
 from multidiff.errors import MediaError
+from multidiff.frames import Frames
 from multidiff.modality import Spec
-from multidiff.video.frames import Frames, padded_mask
+from multidiff.video.frames import padded_mask
 from multidiff.video.media import Video
 
 MAX_FRAMES = 256

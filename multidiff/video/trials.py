@@ -12,11 +12,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from multidiff.errors import InputError
+from multidiff.frames import Frames
 from multidiff.modality import Trial
 from multidiff.video import nowcast
 from multidiff.video.advection import advected
 from multidiff.video.ensemble import crps, rank_histogram, spread_skill
-from multidiff.video.frames import Frames
 from multidiff.video.media import Video
 from multidiff.video.metrics import SSIM_WINDOW, copy_last, psnr, ssim
 

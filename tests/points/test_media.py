@@ -23,7 +23,7 @@ NORMALS = (POINTS / np.linalg.norm(POINTS, axis=1, keepdims=True)).astype(np.flo
 FAR = np.array([500_000.0, 4_000_000.0, 100.0])
 
 
-KEEPING = [kind for kind in PointCloud.formats if kind != "stl"]
+KEEPING = [kind for kind in PointCloud.formats if kind not in ("stl", "mp4", "gif")]
 """Formats that hold the points themselves."""
 
 

@@ -1,6 +1,8 @@
 from pathlib import Path
 
+import av
 import numpy as np
+import pytest
 from PIL import Image
 
 from multidiff.points import plot
@@ -69,3 +71,33 @@ def test_a_sheet_lays_out_rows_with_titles_and_huge_clouds_are_thinned(tmp_path:
     image = Image.open(path)
     assert image.width == 480
     assert image.height > 480
+
+
+def test_a_turntable_is_a_full_turn_that_begins_as_the_picture_does() -> None:
+    cloud = PointCloud(ball(300) * [1, 1, 0.3])
+    frames = plot.turntable(cloud, 64)
+    assert frames.shape == (round(plot.TURN_SECONDS * plot.TURN_FPS), 64, 64, 3)
+    np.testing.assert_array_equal(frames[0], np.asarray(plot.render(cloud, *plot.VIEWS[0], size=64)))
+    steps = np.abs(np.diff(frames, axis=0, append=frames[:1]).astype(np.int8)).mean((1, 2, 3))
+    assert steps.min() > 0
+    assert steps[-1] < 2 * steps[:-1].max()  # it ends where it began
+
+
+def test_what_is_at_the_back_is_seen_half_a_turn_later() -> None:
+    points = ball(1500)
+    colors = np.where(points[:, 2:] > 0, (255, 0, 0), (0, 0, 255)).astype(np.uint8)
+    frames = plot.turntable(PointCloud(points, colors), 64)
+    for number, color in ((-5, (255, 0, 0)), (len(frames) // 2 - 5, (0, 0, 255))):
+        assert hue(Image.fromarray(frames[number]), color).mean() > 0.3
+
+
+@pytest.mark.parametrize("kind", ["mp4", "gif"])
+def test_a_cloud_is_saved_as_a_turntable_that_other_programs_play(tmp_path: Path, kind: str) -> None:
+    path = PointCloud(ball(200)).save(tmp_path / f"ball.{kind}", {"title": "a round ball"})
+    with av.open(str(path)) as container:
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+        assert "a round ball" in str(container.metadata)
+    assert len(frames) == round(plot.TURN_SECONDS * plot.TURN_FPS)
+    assert frames[0].shape == (320, 320, 3)
+    assert frames[0][0, 0].min() > 240
+    assert frames[0][160, 160].max() < 240

@@ -1,4 +1,4 @@
-"""Frames -> files.
+"""Frames, uint8 arrays (T, H, W, 3), -> files: what a clip is written as, and a cloud that turns.
 
 mp4   H.264 yuv420p, plays everywhere; colours are stored at half resolution.
 webm  VP9 yuv420p.
@@ -24,14 +24,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from multidiff.errors import InputError, did_you_mean
 from multidiff.files import folder_written_whole, written_whole
-from multidiff.video.frames import Frames, even_sized
 
 if TYPE_CHECKING:
     from PIL import Image, PngImagePlugin
 
+Frames = NDArray[np.uint8]
+"""(T, H, W, 3)."""
 GIF_MAX_FPS, APNG_MAX_FPS = 50, 60
 """Browsers show what is faster than about 90 at 10."""
 BT709 = 1
@@ -99,6 +101,12 @@ def encode(frames: Frames, fps: float, path: str | Path, tags: Mapping[str, str]
         else:
             _write_container(frames, fps, temporary, kind, title, comment)
     return path
+
+
+def even_sized(frames: Frames) -> Frames:
+    """Frames whose last row and column are repeated where the height or width is odd."""
+    H, W = frames.shape[1:3]
+    return np.pad(frames, ((0, 0), (0, H % 2), (0, W % 2), (0, 0)), mode="edge") if H % 2 or W % 2 else frames
 
 
 def _write_container(frames: Frames, fps: float, path: Path, kind: str, title: str, comment: str) -> None:
