@@ -28,6 +28,7 @@ COMMANDS = {
     "edit": "Change a file towards a prompt, or vary it.",
     "restore": "Undo a blur or a loss of resolution.",
     "morph": "Lead from one file to another.",
+    "convert": "A media file in another format.",
     "inspect": "What a media file, sidecar, model or recipe holds.",
     "train": "Train a recipe on your own files.",
     "distill": "Teach a model to sample in few steps.",

@@ -114,5 +114,7 @@ class PointCodec(nn.Module):
         return frame_of_whole(points).enter(points).float()
 
     def decode(self, x: Tensor, options: Any) -> list[PointCloud]:
-        """x (B, N, 3) -> clouds centred at the origin that about fill the unit sphere, y up."""
-        return [PointCloud(points) for points in (x.float() * self.spread).cpu().numpy()]
+        """x (B, N, 3) -> clouds centred at the origin that about fill the unit sphere, y up; with estimated normals
+        where `options.normals`."""
+        clouds = [PointCloud(points) for points in (x.float() * self.spread).cpu().numpy()]
+        return [cloud.with_normals() for cloud in clouds] if options.normals else clouds

@@ -100,6 +100,14 @@ class PointCloud:
         normals = None if self.normals is None else (self.normals @ rotation.T).astype(np.float32)
         return replace(self, points=self.points.astype(np.float64) @ rotation.T, normals=normals)
 
+    def with_normals(self) -> PointCloud:
+        """The cloud with the normals it has, or else with estimates of them (`normals.oriented_normals`)."""
+        if self.normals is not None:
+            return self
+        from multidiff.points.normals import oriented_normals
+
+        return replace(self, normals=oriented_normals(self.points))
+
     def select(self, index: NDArray[Any]) -> PointCloud:
         """The points (with colours and normals) at an integer or boolean index."""
         colors = None if self.colors is None else self.colors[index]

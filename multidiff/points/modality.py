@@ -29,6 +29,7 @@ class PointOptions(Spec):
     """What can be asked of a cloud."""
 
     points: int = Field(2048, ge=16, le=MAX_POINTS, description="points to generate; any number, whatever the training")
+    normals: bool = Field(False, description="normals too, estimated from the points; ply, npz and xyz hold them")
 
 
 class Points:
@@ -89,7 +90,7 @@ class Points:
         """In the given cloud's unit and place; edited points have no colours."""
         frame = frame_of_whole(torch.from_numpy(media.points.astype(np.float64))[None])
         x = torch.from_numpy(edited.points.astype(np.float64) / codec.spread)[None]
-        return PointCloud(frame.leave(x)[0].numpy())
+        return PointCloud(frame.leave(x)[0].numpy(), normals=edited.normals)
 
     def alike(self, first: PointCloud, last: PointCloud) -> tuple[PointCloud, PointCloud]:
         """As many points of both, at most MATCHED, each of the last beside the one of the first that it is matched to:
@@ -106,7 +107,7 @@ class Points:
         """As many points as the given cloud has. Raises MediaError for more than can be generated."""
         if len(media) > MAX_POINTS:
             raise MediaError(f"{len(media)} points are too many to edit; resample the cloud to at most {MAX_POINTS}")
-        return PointOptions(points=len(media))
+        return options.model_copy(update={"points": len(media)})
 
     def metrics(self, real: Sequence[PointCloud], generated: Sequence[PointCloud]) -> dict[str, float]:
         from multidiff.points.metrics import metrics

@@ -182,19 +182,32 @@ def _without_strays(cloud: PointCloud) -> PointCloud:
 
 
 def merged(generated: PointCloud, seen: Observation) -> PointCloud:
-    """Every given point that is kept, with its colour, then generated ones, in its unit; normals are left out.
+    """Every given point that is kept, with its colour, then generated ones, in its unit.
 
     When a part is completed, a generated point is left out where a given one is nearer to it than generated points
     are to each other (the median): there the surface is covered already. Of a box only what lies in it is taken; a
     Notice says so where that is nothing. New points take the colour of the nearest given one, moved ones keep theirs.
+    Where the generated have normals, so has the result, those of kept points as they were given.
     """
+    whole, kept = _together(generated, seen)
+    if generated.normals is None:
+        return whole
+    whole = whole.with_normals()
+    if kept and seen.part.normals is not None and whole.normals is not None:
+        normals = np.concatenate([seen.part.normals, whole.normals[kept:]])
+        return PointCloud(whole.points, whole.colors, normals)
+    return whole
+
+
+def _together(generated: PointCloud, seen: Observation) -> tuple[PointCloud, int]:
+    """What `merged` makes but for normals, and how many of its first points are given ones."""
     from scipy.spatial import cKDTree
 
     part = seen.part
     new = torch.from_numpy(generated.points[seen.known :].astype(np.float64) / seen.spread)[None]
     points = seen.frame.leave(new)[0].numpy() @ seen.upright
     if isinstance(seen.task, Denoise):
-        return PointCloud(points, part.colors)
+        return PointCloud(points, part.colors), 0
     distance, nearest = cKDTree(part.points).query(points)
     added = np.ones(len(points), bool)
     if not isinstance(seen.task, Upsample):
@@ -204,4 +217,4 @@ def merged(generated: PointCloud, seen: Observation) -> PointCloud:
         if not added.any():
             warnings.warn(Notice("of what was made nothing lies in the box; it is left empty"), stacklevel=2)
     colors = None if part.colors is None else np.concatenate([part.colors, part.colors[nearest[added]]])
-    return PointCloud(np.concatenate([part.points, points[added]]), colors)
+    return PointCloud(np.concatenate([part.points, points[added]]), colors), len(part)

@@ -1,0 +1,41 @@
+"""multidiff convert FILE TARGET: a media file in another format; for a cloud also a mesh, a turntable, normals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command(short_help="A media file in another format.")
+@click.argument("given", metavar="FILE")
+@click.argument("target")
+@click.option("--normals", is_flag=True, help="[points] Estimate normals where the file has none.")
+def command(given: str, target: str, normals: bool) -> None:
+    """Write a media file in the format of TARGET's suffix; as .png, a picture of it.
+
+    \b
+    multidiff convert scan.pcd scan.ply --normals    any cloud or mesh as points, with normals
+    multidiff convert scan.ply scan.stl              a watertight mesh round the points
+    multidiff convert scan.ply scan.mp4              a turntable, as .gif too
+    multidiff convert take.wav take.png              a picture for people
+    """
+    from multidiff import registry
+    from multidiff.errors import InputError
+    from multidiff.points.media import PointCloud
+
+    source, out = Path(given).expanduser(), Path(target).expanduser()
+    suffix = source.suffix.lower()
+    medium = next((m for m in map(registry.modality, registry.MODALITIES) if suffix in m.media.suffixes), None)
+    if medium is None:
+        raise InputError(f"{source}: no medium has files '{suffix}'")
+    media = medium.media.read(source)
+    if normals:
+        if not isinstance(media, PointCloud):
+            raise InputError(f"{source}: holds {medium.name}; only clouds have normals, leave --normals out")
+        media = media.with_normals()
+    if out.suffix.lower() == ".png" and "png" not in medium.media.formats:
+        medium.plot(media, out, source.name)
+    else:
+        media.save(out, {"title": source.stem})
+    click.echo(out)
