@@ -1,13 +1,8 @@
 """Forward and training step of the video U-Net beside what one would use instead, at like parameters.
 
-Each group is measured in one run, its networks in turns together with a matrix product: the least of the runs counts.
-A training step is forward and backward in float32, without the optimiser, which is the same for all. FLOP are counted
-by torch's FlopCounterMode (two for a multiplication and an addition; convolutions, matrix products and attention).
-The peak is what torch.mm reaches on square matrices. A convolution may exceed it: oneDNN's use wider instructions than
-the MKL's product does on some CPUs.
-
-On one thread the seconds are the process's own, which another process beside it does not lengthen much; on several they
-are those of the clock, since threads that wait for each other count as busy.
+Each group is measured in one run, its networks in turns together with a matrix product: the least of the runs counts
+(`bench.steps`). The peak is what torch.mm reaches on square matrices. A convolution may exceed it: oneDNN's use wider
+instructions than the MKL's product does on some CPUs.
 """
 
 from __future__ import annotations
@@ -17,16 +12,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
-from time import perf_counter, process_time
 
 import torch
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
-from multidiff.bench import meter, profile, video_peers
-from multidiff.bench.meter import MIB
-from multidiff.bench.video_peers import DIFFUSERS, VDP, Network, unet3d, unet3d_condition
+from multidiff.bench import profile, video_peers
+from multidiff.bench.steps import Network, Runs, timed
+from multidiff.bench.video_peers import DIFFUSERS, VDP, unet3d, unet3d_condition
 from multidiff.video.network import VideoNetwork, VideoNetworkSpec
 
 OURS = "multidiff"
@@ -132,60 +124,25 @@ CASES = [
 ]
 
 
-class Runs:
-    """A case ready to run: forward without gradients, and a training step."""
-
-    def __init__(self, case: Case) -> None:
-        torch.manual_seed(0)
-        self.network = case.build(case.shape[0])
-        self.module, self.batch = self.network.module.train(), case.batch
-        self.x = torch.randn(case.batch, *case.shape)
-        self.tokens = torch.randn(case.batch, TOKENS, video_peers.TEXT_DIM)
-
-    @property
-    def parameters(self) -> int:
-        return sum(p.numel() for p in self.module.parameters())
-
-    def forward(self) -> Tensor:
-        with torch.no_grad():
-            return self.network.call(self.x, self.tokens)
-
-    def step(self) -> None:
-        self.module.zero_grad()
-        with torch.enable_grad():
-            self.network.call(self.x, self.tokens).square().mean().backward()
-
-    def memory(self) -> float:
-        """MiB of the weights and of a training step, gradients included; not for the first run."""
-        self.module.zero_grad()
-        return 4 * self.parameters / MIB + meter.growth(self.step)
-
-    def flop(self) -> tuple[float, float]:
-        """Of one clip: forward, and forward and backward."""
-        self.module.zero_grad()
-        # The plain products of attention: not every fused kernel is in the counter's table.
-        with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-            loss = self.network.call(self.x, self.tokens).square().mean()
-            forward = counter.get_total_flops()
-            loss.backward()
-        return forward / self.batch, counter.get_total_flops() / self.batch
+def ready(case: Case) -> Runs:
+    """To run on noise, with a prompt of noise."""
+    return Runs(partial(case.build, case.shape[0]), case.shape, case.batch, TOKENS)
 
 
 def _timed(cases: Sequence[Case], budget: float) -> list[Row]:
     a, b = torch.randn(2, SIDE, SIDE)
-    ready = [Runs(case) for case in cases]
-    flop = [runs.flop() for runs in ready]
-    memory = [runs.memory() for runs in ready]
-    clock = process_time if torch.get_num_threads() == 1 else perf_counter
+    networks = [ready(case) for case in cases]
+    flop = [runs.flop() for runs in networks]
+    memory = [runs.memory() for runs in networks]
     turns: list[Callable[[], object]] = [partial(torch.mm, a, b)] * 2
-    for runs in ready:
+    for runs in networks:
         turns += [runs.forward, runs.step]
-    product, again, *least = meter.seconds(turns, budget, clock)
+    product, again, *least = timed(turns, budget)
     pairs = list(zip(least[::2], least[1::2], strict=True))
     peak = 2 * SIDE**3 / min(product, again)
     return [
         Row(case, runs.parameters, flop[i], pairs[i], peak, memory[i])
-        for i, (case, runs) in enumerate(zip(cases, ready, strict=True))
+        for i, (case, runs) in enumerate(zip(cases, networks, strict=True))
     ]
 
 
@@ -240,6 +197,6 @@ def profiles(cases: Sequence[Case] = CASES) -> Iterator[str]:
     runs: dict[str, Callable[[], object]] = {}
     for case in cases:
         if case.name == OURS and case.shape == UNSHUFFLED and "own way" not in case.group:
-            ready = Runs(case)
-            runs |= {f"{case.group}, forward": ready.forward, f"{case.group}, training step": ready.step}
+            one = ready(case)
+            runs |= {f"{case.group}, forward": one.forward, f"{case.group}, training step": one.step}
     return profile.markdown(runs)

@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
+from multidiff.bench.steps import TEXT_DIM, Network
 from multidiff.errors import MultidiffError
 from multidiff.torchaudio_door import import_torchaudio
 
@@ -31,16 +30,7 @@ NEEDS: dict[str, tuple[tuple[str, ...], str]] = {
     DIFFUSERS: (("diffusers",), "pip install diffusers"),
 }
 """Of each peer the modules, and what installs them. With --no-deps, since torchvision would bring another torch."""
-TEXT_DIM = 384
 HEADS = 8
-
-
-@dataclass(frozen=True)
-class Network:
-    """A network, and how it is called: `call(x (B, C, T, H, W), tokens (B, L, TEXT_DIM))` -> like x."""
-
-    module: nn.Module
-    call: Callable[[Tensor, Tensor], Tensor]
 
 
 def missing(peer: str) -> str:

@@ -10,6 +10,22 @@ import click
 from multidiff.cli import common
 
 
+def _set_threads(context: click.Context, option: click.Parameter, count: int | None) -> None:
+    if count:
+        import torch
+
+        torch.set_num_threads(count)
+
+
+_threads = click.option(
+    "--threads",
+    type=click.IntRange(1),
+    callback=_set_threads,
+    expose_value=False,
+    help="Of the CPU; as many as torch takes by itself.",
+)
+
+
 @click.group(name="bench", short_help="Measure samplers against theory and peers, students against teachers.")
 def command() -> None:
     """Tables in Markdown, each made by one command."""
@@ -35,31 +51,34 @@ def cost() -> None:
 
 
 @command.command()
-@click.option("--threads", type=click.IntRange(1), help="Of the CPU; as many as torch takes by itself.")
-def audio(threads: int | None) -> None:
+@_threads
+def audio() -> None:
     """Each part of making a sound, and the whole, beside AudioLDM's of diffusers and transformers."""
-    import torch
-
     from multidiff.bench import audio
 
-    if threads:
-        torch.set_num_threads(threads)
     for line in audio.markdown(audio.rows()):
         click.echo(line)
 
 
 @command.command()
-@click.option("--threads", type=click.IntRange(1), help="Of the CPU; as many as torch takes by itself.")
-def video(threads: int | None) -> None:
+@_threads
+def video() -> None:
     """Forward and training step of the video U-Net beside video-diffusion-pytorch's and diffusers' at like parameters,
     and what takes its time."""
-    import torch
-
     from multidiff.bench import video
 
-    if threads:
-        torch.set_num_threads(threads)
     for line in chain(video.markdown(video.rows()), [""], video.profiles()):
+        click.echo(line)
+
+
+@command.command()
+@_threads
+def points() -> None:
+    """Forward and training step of the point transformer beside Point-E's at like parameters, and our distances of
+    clouds beside torch.cdist's and POT's."""
+    from multidiff.bench import points
+
+    for line in chain(points.markdown(points.rows()), [""], points.distances_markdown(points.distances())):
         click.echo(line)
 
 
@@ -68,19 +87,15 @@ def video(threads: int | None) -> None:
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), default=2.0, show_default=True, help="Of CPU.")
 @click.option("-n", "--count", type=click.IntRange(2), default=16, show_default=True, help="Clips of each.")
 @click.option("--steps", type=click.IntRange(1, 1000), default=50, show_default=True, help="Sampling steps.")
-@click.option("--threads", type=click.IntRange(1), help="Of the CPU; as many as torch takes by itself.")
-def video_training(roots: tuple[str, ...], minutes: float, count: int, steps: int, threads: int | None) -> None:
+@_threads
+def video_training(roots: tuple[str, ...], minutes: float, count: int, steps: int) -> None:
     """The video U-Net and video-diffusion-pytorch's trained for the same CPU minutes on the same clips, then judged.
 
     \b
     multidiff bench video-training --data ../shared/data/video/lpc_sprites --minutes 60 -n 64 --threads 1
     """
-    import torch
-
     from multidiff.bench import video_training as bench
 
-    if threads:
-        torch.set_num_threads(threads)
     found = bench.rows(roots, 60 * minutes, count, steps, say=lambda line: click.echo(line, err=True))
     for line in bench.markdown(found, steps):
         click.echo(line)

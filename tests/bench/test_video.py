@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from multidiff.bench import profile, video, video_peers
-from multidiff.bench.video import Case, Runs
-from multidiff.bench.video_peers import Network
+from multidiff.bench.steps import Network
+from multidiff.bench.video import Case, ready
 from multidiff.errors import MultidiffError
 from multidiff.video.network import VideoNetworkSpec
 
@@ -21,7 +21,7 @@ def one_convolution(channels: int) -> Network:
 
 
 def test_the_flop_of_one_convolution_are_those_of_its_formula():
-    counted = Runs(Case("one", "convolution", one_convolution, SHAPE)).flop()
+    counted = ready(Case("one", "convolution", one_convolution, SHAPE)).flop()
     C, T, H, W = SHAPE
     forward = 2 * 9 * C * C * T * H * W
     # Backward: as many for the weights; none for x, which needs no gradient.
@@ -30,7 +30,7 @@ def test_the_flop_of_one_convolution_are_those_of_its_formula():
 
 def test_attention_is_counted():
     flop = [
-        Runs(Case("g", "n", partial(video.ours, TINY.model_copy(update={"attention": a}), 1), SHAPE)).flop()
+        ready(Case("g", "n", partial(video.ours, TINY.model_copy(update={"attention": a}), 1), SHAPE)).flop()
         for a in ((), (1,))
     ]
     assert flop[0][0] < flop[1][0]
@@ -83,7 +83,7 @@ def test_a_missing_peer_is_one_clear_line(monkeypatch):
 def test_a_peer_runs_on_a_tensor_like_ours(peer, build):
     if video_peers.missing(peer):
         pytest.skip(f"{peer} is not installed")
-    runs = Runs(Case("g", peer, build, (4, 2, 16, 16), batch=1))
+    runs = ready(Case("g", peer, build, (4, 2, 16, 16), batch=1))
     assert runs.forward().shape == runs.x.shape
     runs.step()
 
