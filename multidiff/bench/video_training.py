@@ -1,9 +1,8 @@
 """Equal-time training: our video U-Net and video-diffusion-pytorch's for the same CPU seconds on the same clips.
 
-No prompt, like parameters, and one loop for all (`multidiff.train.loop`): batch, order of the clips, AdamW, warm-up,
-fall of the learning rate to the end of the time, average of the weights, so that what differs is the network and its
-diffusion. Ours is that of the shipped `clips`; theirs is Unet3D with the loss of its own GaussianDiffusion (noise, L1,
-1000 levels of the cosine schedule), once on pixels as it is published and once on our patches of 4 x 4 pixels.
+No prompt, like parameters, and one loop for all (`bench.equal_time`). Ours is that of the shipped `clips`; theirs is
+Unet3D with the loss of its own GaussianDiffusion (noise, L1, 1000 levels of the cosine schedule), once on pixels as it
+is published and once on our patches of 4 x 4 pixels.
 
 All sample with ancestral steps, as many for each. GaussianDiffusion's own sampler always takes 1000, which would be
 hours here: its network is stepped on its own levels by `core` instead, which with 1000 steps is the same.
@@ -12,29 +11,23 @@ hours here: its network is stepped on its own levels by `core` instead, which wi
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from time import process_time
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from multidiff import core, recipe, weights
-from multidiff.bench import video_peers
+from multidiff.bench import equal_time, video_peers
+from multidiff.bench.equal_time import Row, Way
 from multidiff.bench.video_peers import VDP
 from multidiff.core.schedules.tabulated import Tabulated
 from multidiff.errors import InputError
-from multidiff.modality import Objective
 from multidiff.model import Model
-from multidiff.specs import TrainSpec
 from multidiff.train import pack
-from multidiff.train.loop import Training, accelerator_for
 from multidiff.train.objective import DenoiserObjective
-from multidiff.train.pack import Rows
 from multidiff.video.codec import LIMIT, PixelCodec, VideoCodecSpec
 from multidiff.video.media import Video
 from multidiff.video.modality import VIDEO, VideoOptions
@@ -52,28 +45,6 @@ CHANGES = (
 """From recipes/video/clips.yaml to what was shipped, without prompts and tasks, for some hundred steps."""
 DIM = 16
 """Of Unet3D, with its default of four levels: the parameters of ours."""
-
-
-@dataclass(frozen=True)
-class Way:
-    """A network with its objective, and clips from it: `sample(count, steps)`; `one_by_one`: a batch goes through it
-    clip by clip, which takes an eighth of the memory."""
-
-    name: str
-    objective: Objective
-    sample: Callable[[int, int], list[Video]]
-    one_by_one: bool = False
-
-
-@dataclass(frozen=True)
-class Row:
-    """What a way reached: parameters, CPU seconds and steps of training, and the metrics of its clips."""
-
-    name: str
-    parameters: int
-    seconds: float
-    steps: int
-    metrics: dict[str, float]
 
 
 class PeerObjective:
@@ -97,23 +68,14 @@ class PeerObjective:
 
     def denoiser(self) -> core.NetworkDenoiser:
         """Of values in [-1, 1]."""
-        schedule = Tabulated(self.diffusion.betas.double())
-
-        def network(x: Tensor, log_snr: Tensor, condition: Mapping[str, Tensor]) -> Tensor:
-            level = schedule.inverse(log_snr.double()) * schedule.levels - 1
-            found: Tensor = self.unet(x, level.clamp(min=0).to(x.dtype))
-            return found
-
-        parameterization = core.make(core.PARAMETERIZATIONS, "noise")
-        return core.NetworkDenoiser(network, schedule, parameterization, lambda x0: x0.clamp(-1, 1))
+        network: Callable[[Tensor, Tensor], Tensor] = self.unet
+        return equal_time.chained(network, Tabulated(self.diffusion.betas.double()), lambda x0: x0.clamp(-1, 1))
 
     def sample(self, count: int, steps: int, fps: float) -> list[Video]:
         denoiser = self.denoiser()
-        times = core.make(core.GRIDS, "trailing")(denoiser.schedule, steps)
         made: list[Video] = []
         for seed in range(count):
-            noise = core.SeededNoise([seed], self.shape)
-            x0 = core.sample(denoiser, core.make(core.SAMPLERS, "ddpm"), times, noise)
+            x0 = equal_time.ancestral(denoiser, steps, core.SeededNoise([seed], self.shape))
             made += self.codec.decode(LIMIT * x0, VideoOptions(frames=self.shape[1], fps=fps))
         return made
 
@@ -138,22 +100,6 @@ def _own(model: Model, count: int, steps: int) -> list[Video]:
     return [clip for seed in range(count) for clip in model.sample("", seed=seed, steps=steps, guidance=1.0)]
 
 
-def trained(objective: Objective, rows: Rows, spec: TrainSpec, seconds: float) -> tuple[Training, float]:
-    """Trained for so many CPU seconds of this process, a step at least, and what it took.
-
-    The number of steps, on which the learning rate depends, is what the time is expected to suffice for.
-    """
-    training = Training(objective, spec.model_copy(update={"steps": 10**9}), accelerator_for("cpu", "fp32"))
-    start, spent = process_time(), 0.0
-    for record in training.steps(rows):
-        spent = process_time() - start
-        if spent >= seconds:
-            break
-        expected = max(record.step + 1, math.ceil(record.step * seconds / spent))
-        training.spec = spec.model_copy(update={"steps": expected})
-    return training, spent
-
-
 def rows(
     roots: Sequence[str],
     seconds: float,
@@ -176,19 +122,9 @@ def rows(
     torch.manual_seed(chosen.train.seed)
     model = weights.build(chosen, "cpu")
     data = pack.load(chosen, model.codec)
-    for make in ways(model, data, dim):
-        torch.manual_seed(chosen.train.seed)
-        way = make()
-        say(f"{way.name}: training")
-        spec = chosen.train
-        if way.one_by_one:
-            spec = spec.model_copy(update={"batch": 1, "accumulate": spec.batch * spec.accumulate})
-        training, spent = trained(way.objective, data.train, spec, seconds)
-        say(f"{way.name}: {training.step} steps, sampling")
-        with training.averaged(), torch.no_grad():
-            made = way.sample(count, steps)
-        parameters = sum(p.numel() for p in way.objective.groups["network"].parameters())
-        yield Row(way.name, parameters, spent, training.step, VIDEO.metrics(real, made))
+    yield from equal_time.judged(
+        ways(model, data, dim), data.train, chosen.train, seconds, count, steps, partial(VIDEO.metrics, real), say
+    )
 
 
 def markdown(found: Iterator[Row], steps: int) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import chain
 from typing import Any
 
@@ -24,6 +25,28 @@ _threads = click.option(
     expose_value=False,
     help="Of the CPU; as many as torch takes by itself.",
 )
+
+
+def _training(count: int, steps: int, most: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """What an equal-time training can be told; its defaults, and the most steps that a peer can take."""
+    options = [
+        click.option("--data", "roots", multiple=True, default=("synth",), show_default=True, help="Folder of files."),
+        click.option(
+            "--minutes", type=click.FloatRange(min=0, min_open=True), default=2.0, show_default=True, help="Of CPU."
+        ),
+        click.option(
+            "-n", "--count", type=click.IntRange(2), default=count, show_default=True, help="Samples of each."
+        ),
+        click.option("--steps", type=click.IntRange(1, most), default=steps, show_default=True, help="Sampling steps."),
+        _threads,
+    ]
+
+    def add(function: Callable[..., None]) -> Callable[..., None]:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return add
 
 
 @click.group(name="bench", short_help="Measure samplers against theory and peers, students against teachers.")
@@ -83,11 +106,7 @@ def points() -> None:
 
 
 @command.command()
-@click.option("--data", "roots", multiple=True, default=("synth",), show_default=True, help="Folder of clips.")
-@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), default=2.0, show_default=True, help="Of CPU.")
-@click.option("-n", "--count", type=click.IntRange(2), default=16, show_default=True, help="Clips of each.")
-@click.option("--steps", type=click.IntRange(1, 1000), default=50, show_default=True, help="Sampling steps.")
-@_threads
+@_training(count=16, steps=50, most=1000)
 def video_training(roots: tuple[str, ...], minutes: float, count: int, steps: int) -> None:
     """The video U-Net and video-diffusion-pytorch's trained for the same CPU minutes on the same clips, then judged.
 
@@ -95,6 +114,22 @@ def video_training(roots: tuple[str, ...], minutes: float, count: int, steps: in
     multidiff bench video-training --data ../shared/data/video/lpc_sprites --minutes 60 -n 64 --threads 1
     """
     from multidiff.bench import video_training as bench
+
+    found = bench.rows(roots, 60 * minutes, count, steps, say=lambda line: click.echo(line, err=True))
+    for line in bench.markdown(found, steps):
+        click.echo(line)
+
+
+@command.command()
+@_training(count=64, steps=100, most=200)
+def points_training(roots: tuple[str, ...], minutes: float, count: int, steps: int) -> None:
+    """The point transformer and diffusion-point-cloud's trained for the same CPU minutes on the same shapes, then
+    judged.
+
+    \b
+    multidiff bench points-training --data ../shared/data/points/furniture --minutes 5 --threads 1
+    """
+    from multidiff.bench import points_training as bench
 
     found = bench.rows(roots, 60 * minutes, count, steps, say=lambda line: click.echo(line, err=True))
     for line in bench.markdown(found, steps):

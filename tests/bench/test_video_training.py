@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from multidiff import core, recipe
-from multidiff.bench import video_peers, video_training
+from multidiff.bench import equal_time, video_peers, video_training
 from multidiff.errors import InputError
 from multidiff.train.loop import learning_rate
 from multidiff.train.pack import Rows
@@ -43,7 +43,7 @@ class Quadratic:
 
 def test_training_ends_with_its_time_at_a_learning_rate_near_nothing():
     spec = recipe.load("clips", TINY).train
-    training, spent = video_training.trained(Quadratic(), Rows({"x": torch.ones(4, 1)}), spec, seconds=1.0)
+    training, spent = equal_time.trained(Quadratic(), Rows({"x": torch.ones(4, 1)}), spec, seconds=1.0)
     assert 1.0 <= spent < 1.5
     assert training.step > 10
     assert learning_rate(training.step - 1, training.spec) < 0.1 * spec.lr
