@@ -105,7 +105,7 @@ def rows(
     say: Callable[[str], object] = lambda line: None,
 ) -> Iterator[Row]:
     """The two rows of training shapes, then one for each way, trained for so many CPU seconds; `count` clouds of each
-    against as many of the splits val and test, where there are so many.
+    against as many of the splits val and test; fewer where these, or halves of the training shapes, are fewer.
 
     Raises InputError for too few shapes.
     """
@@ -115,14 +115,14 @@ def rows(
         [example.media for example in chain.from_iterable(POINTS.examples(shapes, split) for split in splits)]
         for splits in (("val", "test"), ("train",))
     )
-    if len(held_out) < 4 or len(known) < 4:
+    if len(held_out) < 4 or len(known) < 8:
         raise InputError(
             f"{', '.join(roots)}: {len(held_out)} shapes in the splits 'val' and 'test', {len(known)} in 'train'; at "
-            "least 4 are needed of both"
+            "least 4 and 8 are needed"
         )
-    real, order = drawn(held_out, count), drawn(known, len(known))
-    middle = len(order) // 2
-    one, other = order[:middle][:count], order[middle:][:count]
+    count = min(count, len(held_out), len(known) // 2)  # 1-NNA of sets of two sizes has no 50 % to compare with
+    real, order = drawn(held_out, count), drawn(known, 2 * count)
+    one, other = order[:count], order[count:]
     yield Row(FLOOR, 0, 0.0, 0, POINTS.metrics(one, other))
     yield Row(TRAINING, 0, 0.0, 0, POINTS.metrics(real, other))
     torch.manual_seed(chosen.train.seed)
