@@ -19,7 +19,7 @@ from multidiff.points.augment import PointTraining, training_batch
 from multidiff.points.codec import PointCodec, PointCodecSpec, frame_of_whole
 from multidiff.points.media import PointCloud
 from multidiff.points.network import PointNetwork, PointNetworkSpec
-from multidiff.points.tasks import MAX_POINTS
+from multidiff.points.tasks import MAX_POINTS, Upright
 
 MATCHED = 2048
 """Points of two clouds that can be matched one to one in a few seconds."""
@@ -77,7 +77,7 @@ class Points:
         return x0
 
     def given(
-        self, media: PointCloud, task: str, task_options: tasks.Upright, codec: PointCodec, options: PointOptions
+        self, media: PointCloud, task: str, task_options: Upright, codec: PointCodec, options: PointOptions
     ) -> tuple[Given, PointOptions]:
         """See `points.tasks`; x has the points that are shown and those that are made."""
         known, points = tasks.given(media, task_options, options.points, codec.spread)

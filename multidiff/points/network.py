@@ -144,7 +144,7 @@ class PointNetwork(nn.Module):
                 "this model completes parts and adds no points to a whole; train one by recipe 'upsampler'"
             )
         count, chunk = int(mask[0].sum()), int(condition["chunk"][0])
-        made = []
+        made: list[Tensor] = []
         for piece, flag in zip(x[:, count:].split(chunk, 1), mask[:, count:].split(chunk, 1), strict=True):
             both, flags = torch.cat([x[:, :count], piece], 1), torch.cat([mask[:, :count], flag], 1)
             hidden = self._at_once(both, log_snr, flags, condition)

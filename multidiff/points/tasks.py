@@ -86,8 +86,8 @@ class Region(Upright):
 
     def inside(self, points: Array) -> NDArray[np.bool_]:
         """Which points (N, 3) lie in the box, its faces included."""
-        result: NDArray[np.bool_] = ((points >= self.box[:3]) & (points <= self.box[3:])).all(axis=1)
-        return result
+        low, high = np.array(self.box[:3]), np.array(self.box[3:])
+        return np.asarray(((points >= low) & (points <= high)).all(axis=1))
 
 
 class Denoise(Upright):
