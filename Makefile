@@ -18,8 +18,9 @@ demo: setup
 	$(BIN)/multidiff sample clips "a man walking left, grass green background" --seed 7 --plot -o out
 	$(BIN)/multidiff complete shapes assets/inputs/half_chair.ply --prompt "a chair" --guidance 1.5 -n 2 --format ply,glb --plot -o out
 
+# A worker for each core; every worker computes with one thread (tests/conftest.py).
 test: check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow

@@ -22,7 +22,6 @@ def command(given: str, target: str, normals: bool) -> None:
     """
     from multidiff import registry
     from multidiff.errors import InputError
-    from multidiff.points.media import PointCloud
 
     source, out = Path(given).expanduser(), Path(target).expanduser()
     suffix = source.suffix.lower()
@@ -31,8 +30,8 @@ def command(given: str, target: str, normals: bool) -> None:
         raise InputError(f"{source}: no medium has files '{suffix}'")
     media = medium.media.read(source)
     if normals:
-        if not isinstance(media, PointCloud):
-            raise InputError(f"{source}: holds {medium.name}; only clouds have normals, leave --normals out")
+        if not hasattr(media, "with_normals"):
+            raise InputError(f"{source}: holds {medium.name}, which has no normals; leave --normals out")
         media = media.with_normals()
     if out.suffix.lower() == ".png" and "png" not in medium.media.formats:
         medium.plot(media, out, source.name)

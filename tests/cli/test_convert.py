@@ -28,7 +28,7 @@ def test_other_media_are_converted_too(run: Run, tmp_path: Path) -> None:
     assert run("convert", sound, "a.flac").code == 0
     assert Path("a.flac").read_bytes()[:4] == b"fLaC"
     assert run("convert", sound, "b.ply").is_refused(2, "ply")
-    assert run("convert", sound, "b.flac", "--normals").is_refused(2, "only clouds have normals")
+    assert run("convert", sound, "b.flac", "--normals").is_refused(2, "which has no normals")
 
 
 def test_a_file_of_no_medium_is_refused(run: Run, tmp_path: Path) -> None:
