@@ -41,6 +41,7 @@ CHANGES = (
     "diffusion.times={name: lognormal, options: {mean: -0.6, std: 1.7}}",
     "train.warmup=20",
     "train.ema=0.99",
+    "sample.grid={name: log-snr, options: {start: -5, end: 1.5}}",
 )
 """From recipes/video/clips.yaml to what was shipped, without prompts and tasks, for some hundred steps."""
 DIM = 16
