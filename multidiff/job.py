@@ -1,6 +1,7 @@
 """One request to a model, as data: what the command line runs and a sidecar remembers.
 
-A job makes one item; `-n 4` is four jobs whose seeds follow each other, so that each can be made again alone.
+A job makes one item; `-n 4` is four jobs whose seeds follow each other, so that each can be made again alone; where
+completions tell how sure they are, others that a job is compared with are made for it.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ import multidiff
 from multidiff import output, registry, weights
 from multidiff.errors import InputError, MediaError, did_you_mean
 from multidiff.files import folder, readable, together
-from multidiff.modality import Spec
-from multidiff.model import Model
+from multidiff.modality import Confident, Spec
+from multidiff.model import Model, others
 from multidiff.recipe import problems
 from multidiff.specs import MethodSpec, SampleSpec
 
@@ -39,6 +40,8 @@ class Job(Spec):
     last_sha256: str = ""
     task: str = ""
     seed: int = 0
+    others: tuple[int, ...] = ()
+    """seeds of completions by which this one tells how sure it is"""
     best_of: int = Field(1, ge=1)
     strength: float | None = Field(None, gt=0, le=1)
     share: float = Field(0.0, ge=0, le=1)
@@ -56,8 +59,25 @@ class Job(Spec):
         into = self.settings.into and f"into {self.settings.into}"
         return " ".join(filter(None, [given, self.task, self.prompt, into]))
 
-    def run(self, model: Model, progress: Callable[[int, int], None] | None = None) -> Any:
-        """The media this job makes. Raises InputError or MediaError for what is wrong with it."""
+    def run(
+        self,
+        model: Model,
+        progress: Callable[[int, int], None] | None = None,
+        made: dict[str, Any] | None = None,
+    ) -> Any:
+        """The media this job makes. Raises InputError or MediaError for what is wrong with it.
+
+        `made` holds completions that other jobs were compared with, and takes up this one's.
+        """
+        if self.others and isinstance(model.modality, Confident):
+            known, found = {} if made is None else made, []
+            for seed in (self.seed, *self.others):
+                alone = self.model_copy(update={"seed": seed, "others": ()})
+                key = alone.model_dump_json()
+                if key not in known:
+                    known[key] = alone.run(model, progress)
+                found.append(known[key])
+            return model.modality.confident(found[0], found[1:])
         common = {**self.settings.model_dump(exclude={"prompt"}), **self.options}
         if self.command == "sample":
             return model.sample(self.prompt, seed=self.seed, best_of=self.best_of, progress=progress, **common)[0]
@@ -81,6 +101,14 @@ def _unchanged(path: str, sha256: str, model: Model) -> Any:
     if sha256 and digest(path) != sha256:
         raise InputError(f"{path}: has changed since this sidecar was written; give the original file")
     return media
+
+
+def numbered(model: Model, command: str, count: int, seed: int) -> list[dict[str, Any]]:
+    """What sets `count` jobs of one command apart: their seeds, and those of the others they are compared with."""
+    seeds = range(seed, seed + count)
+    if command != "complete" or not isinstance(model.modality, Confident):
+        return [{"seed": each} for each in seeds]
+    return [{"seed": each, "others": compared} for each, compared in zip(seeds, others(seeds), strict=True)]
 
 
 def jobs(each: Sequence[Mapping[str, Any]], **values: Any) -> list[Job]:
@@ -156,11 +184,11 @@ def make(
         "weights": model.fingerprint,
         "device": str(model.device),
     }
-    is_any_written = False
+    is_any_written, compared = False, dict[str, Any]()
     try:
         for job in jobs:
             started = time.perf_counter()
-            media = job.run(model, progress)
+            media = job.run(model, progress, compared)
             seconds = round(time.perf_counter() - started, 3)
             record: dict[str, Any] = {"job": job.model_dump(mode="json"), "made": made}
             about = output.slug(job.about)

@@ -211,6 +211,15 @@ class Completing(Protocol):
 
 
 @runtime_checkable
+class Confident(Protocol):
+    """A medium that can tell how sure a completion is, by how far others of the same agree with it."""
+
+    def confident(self, media: Any, others: Sequence[Any]) -> Any:
+        """The completion, as it is, with how sure it is everywhere; `others` are one at least."""
+        ...
+
+
+@runtime_checkable
 class Thorough(Protocol):
     """A medium with figures that take minutes: an evaluation asks for them, a bench of many models does not."""
 

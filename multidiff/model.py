@@ -15,7 +15,7 @@ from torch import Tensor
 
 from multidiff import core
 from multidiff.errors import InputError, MultidiffError, Notice
-from multidiff.modality import Looping
+from multidiff.modality import Confident, Looping
 from multidiff.settings import Settings, named, resolve, task_of
 from multidiff.specs import MethodSpec, SampleSpec
 from multidiff.trained import Trained, checked
@@ -38,6 +38,9 @@ CANDIDATE = 2**40
 MOST = 2**63
 """Seeds lie below it."""
 
+WITNESSES = 8
+"""Others that a completion is compared with, at most: the time would grow with the square of their number."""
+
 Progress = Callable[[int, int], None]
 """Called as progress(step, steps) while sampling."""
 
@@ -49,6 +52,12 @@ def seeds(count: int, seed: int) -> range:
     if not isinstance(seed, int) or not 0 <= seed < MOST:
         raise InputError(f"seed {seed!r}: give a whole number from 0 to 2^63 - 1")
     return range(seed, seed + count)
+
+
+def others(each: Sequence[Any]) -> list[list[Any]]:
+    """For each of several those that it is compared with: the next ones, in a ring."""
+    ring = [*each, *each]
+    return [ring[i + 1 : i + 1 + min(WITNESSES, len(each) - 1)] for i in range(len(each))]
 
 
 class Model(Trained):
@@ -115,6 +124,7 @@ class Model(Trained):
     ) -> list[Any]:
         """`count` different wholes for one part: what is given is kept, the rest is generated.
 
+        Of several, where the medium can tell it, each says how sure it is by how far others agree (`Confident`).
         `values` may hold the options of the task, as on the command line, or by the names of their fields: a gap in a
         sound is start=1.2, end=1.8. With `describe` an empty prompt stands for the likeliest caption that the model
         knows, where some of what is made is so far from what is given that it would else be of any kind.
@@ -142,7 +152,10 @@ class Model(Trained):
         else:
             plan = asked.sampling.completion.make(core.COMPLETIONS)(plan, known, mask)
             made = self._samples(plan, shape, count, seed, progress)
-        return [self.modality.merge(self._decode(x, options)[0], media, given) for x in made]
+        wholes = [self.modality.merge(self._decode(x, options)[0], media, given) for x in made]
+        if count == 1 or not isinstance(self.modality, Confident):
+            return wholes
+        return [self.modality.confident(*pair) for pair in zip(wholes, others(wholes), strict=True)]
 
     def edit(
         self,

@@ -154,7 +154,7 @@ def make(
         work.read(path, loaded)
         own |= {field: path, f"{field}_sha256": work.digest(path)}
     jobs = work.jobs(
-        each or [{"seed": values["seed"] + i} for i in range(values["count"])],
+        each or work.numbered(loaded, command, values["count"], values["seed"]),
         command=command,
         model=model,
         prompt=resolved.sampling.prompt,
@@ -175,7 +175,8 @@ def run(jobs: Sequence[Any], model: Any, values: dict[str, Any]) -> None:
     embed = values["embed"] is not False
     paths: list[Path] = []
     try:
-        with progress_bar(f"{jobs[0].command} {model.name}", len(jobs)) as progress:
+        items = max(len(jobs), 1 + len(jobs[0].others))
+        with progress_bar(f"{jobs[0].command} {model.name}", items) as progress:
             for path in work.make(jobs, model, values["out"], formats, values["plot"], embed, progress):
                 paths.append(path)
     finally:

@@ -18,7 +18,7 @@ import torch
 
 from multidiff.modality import Trial
 from multidiff.points.corrupt import directions, half_space, visible
-from multidiff.points.distance import chamfer_l1, chamfer_l2, f_score, tmd, uhd
+from multidiff.points.distance import chamfer_l1, chamfer_l2, f_score, nearest, tmd, uhd
 from multidiff.points.media import PointCloud
 from multidiff.points.sampling import Array
 
@@ -31,6 +31,8 @@ CAMERA = 2.5
 """Distance of the camera of a view from the shape's centre, in radii."""
 FLOOR = "truth resampled"
 """The row of another sampling of the truth."""
+SUREST = 0.7
+"""The share of the new points that is left where the least sure of them are left out."""
 SEARCHED = 512
 """Points of a part by which the nearest training shape is looked for."""
 
@@ -65,6 +67,10 @@ def completion_metrics(
     hypotheses) and `cd_l1_best`, F-scores (means), `uhd` (0 where the part is kept), `tmd` of the
     hypotheses (its floor: that of as many samplings of the truth). Every
     result has as many points as the truth, or all it has where those are fewer.
+
+    Where the completions tell their confidence, also with the SUREST of their new points, beside as many of them at
+    random, which may be nearer to the truth, too; and `confidence`: Spearman's rank correlation of the new points'
+    confidence with how near they are to the truth.
     """
     from scipy.spatial import cKDTree
 
@@ -75,6 +81,7 @@ def completion_metrics(
         part, truth, again = (cloud.points for cloud in (trial.given, trial.whole, trial.context))
         rows: dict[str, tuple[Sequence[Array], Array]] = {
             "completed": ([cloud.points for cloud in made], truth),
+            **{name: (clouds, truth) for name, clouds in _surest(made, len(part)).items()},
             FLOOR: ([truth], again),
             "part alone": ([part], truth),
             "part + mirror image": ([np.concatenate([part, part * (-1, 1, 1)])], truth),
@@ -85,8 +92,35 @@ def completion_metrics(
             rows["part + retrieved shape"] = [np.concatenate([part, shape])], truth
         for name, (clouds, asked) in rows.items():
             found.setdefault(name, []).append(_figures(clouds, asked, part))
+        new = slice(len(part), None)
+        told = [(c.confidence[new], nearest(c.points[new], truth)) for c in made if c.confidence is not None]
+        if told:
+            found["completed"][-1]["confidence"] = float(np.mean([_ranked(*pair) for pair in told]))
         found[FLOOR][-1]["tmd"] = len(made) * chamfer_l2(truth, again) if len(made) > 1 else 0.0
     return {name: {key: float(np.mean([f[key] for f in rows])) for key in rows[0]} for name, rows in found.items()}
+
+
+def _surest(made: Sequence[PointCloud], kept: int) -> dict[str, list[Array]]:
+    """Row -> those that tell their confidence with their first `kept` points and the SUREST of the others, and with as
+    many of the others at random."""
+    rows: dict[str, list[Array]] = {}
+    for cloud in made:
+        if cloud.confidence is not None:
+            random = kept + np.random.default_rng(0).permutation(len(cloud) - kept)
+            surest = random[np.argsort(-cloud.confidence[random], kind="stable")]
+            for name, order in (("surest", surest), ("any", random)):
+                left = np.concatenate([np.arange(kept), order[: round(SUREST * len(order))]])
+                rows.setdefault(f"completed, {name} {SUREST:.0%}", []).append(cloud.points[left])
+    return rows
+
+
+def _ranked(confidence: Array, error: Array) -> float:
+    """Spearman's rank correlation of confidence and nearness; 0 where either is the same everywhere."""
+    from scipy.stats import spearmanr
+
+    if len(error) < 2 or np.ptp(confidence) == 0 or np.ptp(error) == 0:
+        return 0.0
+    return float(spearmanr(confidence, -error).statistic)
 
 
 def _retrieved(part: Array, trees: Sequence[cKDTree]) -> int:

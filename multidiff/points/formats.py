@@ -41,7 +41,7 @@ def _read_npz(path: Path) -> Arrays:
         key = next((k for k in ("points", "xyz", "positions", "arr_0") if k in arrays), None)
         if key is None:
             raise MediaError(f"has no array 'points'; it has {', '.join(arrays.files) or 'none'}")
-        extra = {name: arrays[name] for name in ("colors", "normals") if name in arrays}
+        extra = {name: arrays[name] for name in ("colors", "normals", "confidence") if name in arrays}
         return Arrays(arrays[key], **extra)
 
 
@@ -61,13 +61,15 @@ def _are_colors(values: NDArray[Any]) -> bool:
 
 
 def _table(cloud: Arrays) -> NDArray[Any]:
-    """Points, normals and colours as one structured array, with PLY's property names."""
+    """Points, normals, colours and confidence as one structured array, with PLY's property names."""
     real = "<f4" if cloud.points.dtype == np.float32 else "<f8"
     columns: list[tuple[str, str, NDArray[Any]]] = [(n, real, cloud.points[:, i]) for i, n in enumerate("xyz")]
     if cloud.normals is not None:
         columns += [(n, "<f4", cloud.normals[:, i]) for i, n in enumerate(("nx", "ny", "nz"))]
     if cloud.colors is not None:
         columns += [(n, "u1", cloud.colors[:, i]) for i, n in enumerate(("red", "green", "blue"))]
+    if cloud.confidence is not None:  # Stanford's name for it, which viewers know
+        columns.append(("confidence", "<f4", cloud.confidence))
     table = np.empty(len(cloud.points), [(name, kind) for name, kind, _ in columns])
     for name, _, values in columns:
         table[name] = values

@@ -1,4 +1,4 @@
-"""PointCloud: points in space with optional colours and normals."""
+"""PointCloud: points in space with optional colours, normals and confidence."""
 
 from __future__ import annotations
 
@@ -29,6 +29,8 @@ UP: dict[Axis, NDArray[np.float64]] = {
     "-x": np.array([[0, 1.0, 0], [-1, 0, 0], [0, 0, 1]]),
 }
 """The axis of a file that points up -> the rotation (3, 3) of its points p, as R p, that makes y do so."""
+KINDS: dict[str, type] = {"colors": np.uint8, "normals": np.float32, "confidence": np.float32}
+"""What may be known of each point, and its type."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,13 +38,15 @@ class PointCloud:
     """Points in any unit, y up.
 
     points (N, 3) float32, or float64 where the cloud lies so far from the origin (map coordinates) that float32
-    would move points by more than 1e-6 of its size; colors (N, 3) uint8; normals (N, 3) float32.
+    would move points by more than 1e-6 of its size; colors (N, 3) uint8; normals (N, 3) float32; confidence (N,)
+    float32, how sure each point is: from 0 to 1 where several completions told it (`points.confidence`).
     Raises MediaError for fewer than 16 points, more than 20 million, NaN, or a cloud without extent.
     """
 
     points: NDArray[np.floating]
     colors: NDArray[np.uint8] | None = None
     normals: NDArray[np.float32] | None = None
+    confidence: NDArray[np.float32] | None = None
 
     suffixes: ClassVar[tuple[str, ...]] = tuple(READERS)
     formats: ClassVar[tuple[str, ...]] = tuple(WRITERS)
@@ -64,12 +68,13 @@ class PointCloud:
         rounded = points.astype(np.float32)
         exact = np.abs(rounded - points).max() <= 1e-6 * extent
         object.__setattr__(self, "points", rounded if exact else points)
-        for name, kind in (("colors", np.uint8), ("normals", np.float32)):
+        for name, kind in KINDS.items():
             value = getattr(self, name)
             if value is not None:
                 value = np.asarray(value)
-                if value.shape != points.shape:
-                    raise MediaError(f"{name} have shape {value.shape}; they need one row per point, {points.shape}")
+                shape = points.shape if name != "confidence" else points.shape[:1]
+                if value.shape != shape:
+                    raise MediaError(f"{name} of shape {value.shape}: one row per point is needed, {shape}")
                 object.__setattr__(self, name, value.astype(kind))
 
     def __len__(self) -> int:
@@ -79,7 +84,7 @@ class PointCloud:
         low, high = self.bounds
         digits = 4 if self.points.dtype == np.float32 else 10
         box = ", ".join(f"{axis} {a:.{digits}g}..{b:.{digits}g}" for axis, a, b in zip("xyz", low, high, strict=True))
-        extras = "".join(f", {name}" for name in ("colors", "normals") if getattr(self, name) is not None)
+        extras = "".join(f", {name}" for name in KINDS if getattr(self, name) is not None)
         return f"PointCloud({len(self)} points, {box}{extras})"
 
     @property
@@ -109,9 +114,15 @@ class PointCloud:
         return replace(self, normals=oriented_normals(self.points))
 
     def select(self, index: NDArray[Any]) -> PointCloud:
-        """The points (with colours and normals) at an integer or boolean index."""
-        colors = None if self.colors is None else self.colors[index]
-        return PointCloud(self.points[index], colors, None if self.normals is None else self.normals[index])
+        """The points, with all that is known of them, at an integer or boolean index."""
+        chosen = {name: None if (held := getattr(self, name)) is None else held[index] for name in KINDS}
+        return PointCloud(self.points[index], **chosen)
+
+    def surest(self, least: float) -> PointCloud:
+        """The points whose confidence is at least so much. Raises MediaError where none is told, or few are so sure."""
+        if self.confidence is None:
+            raise MediaError("tells no confidence; complete a part with -n 2 or more, and take ply or npz")
+        return self.select(self.confidence >= least)
 
     def resample(self, count: int, seed: int = 0, method: str = "farthest") -> PointCloud:
         """`count` of the points: evenly spread ("farthest"), or at random ("random").
@@ -163,7 +174,7 @@ class PointCloud:
         if kind in ("glb", "stl") and len(self) > MAX_MESHED_POINTS:
             written = self.resample(MAX_MESHED_POINTS, method="random")
         with files.written_whole(path) as temporary:
-            WRITERS[kind](Arrays(written.points, written.colors, written.normals), temporary, clean)
+            WRITERS[kind](Arrays(written.points, *(getattr(written, name) for name in KINDS)), temporary, clean)
         return path
 
 

@@ -91,8 +91,8 @@ def read_mesh(path: Path) -> Arrays:
     if not clouds:
         raise MediaError(f"holds no points; the file is truncated or no {path.suffix} file")
     found = [_vertices(cloud) for cloud in clouds]
-    points, colors, normals = (list(values) for values in zip(*found, strict=True))
-    return Arrays(np.concatenate(points), _joined(colors), _joined(normals))
+    points, *known = (list(values) for values in zip(*found, strict=True))
+    return Arrays(np.concatenate(points), *map(_joined, known))
 
 
 def _joined(values: list[NDArray[Any] | None]) -> NDArray[Any] | None:
@@ -102,7 +102,7 @@ def _joined(values: list[NDArray[Any] | None]) -> NDArray[Any] | None:
 
 
 def _vertices(cloud: Any) -> Arrays:
-    """The vertices of a file without faces, with their colours and a PLY's normals."""
+    """The vertices of a file without faces, with their colours and a PLY's normals and confidence."""
     count = len(cloud.vertices)
     element = cloud.metadata.get("_ply_raw", {}).get("vertex", {})
     if element.get("length", count) != count:
@@ -110,9 +110,10 @@ def _vertices(cloud: Any) -> Arrays:
     data, names = element.get("data"), ("nx", "ny", "nz")
     known = set(element.get("properties", ()))
     normals = np.stack([data[name].reshape(-1) for name in names], axis=1) if known.issuperset(names) else None
+    confidence = data["confidence"].reshape(-1) if "confidence" in known else None
     colors = getattr(cloud, "colors", None)
     has_colors = colors is not None and len(colors) == count
-    return Arrays(np.asarray(cloud.vertices), np.asarray(colors)[:, :3] if has_colors else None, normals)
+    return Arrays(np.asarray(cloud.vertices), np.asarray(colors)[:, :3] if has_colors else None, normals, confidence)
 
 
 def _sample_meshes(meshes: list[Any]) -> Arrays:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from multidiff.points import data as datasets
 from multidiff.points import tasks
 from multidiff.points.augment import PointTraining, training_batch
 from multidiff.points.codec import PointCodec, PointCodecSpec, frame_of_whole
+from multidiff.points.confidence import confidence
 from multidiff.points.media import PointCloud
 from multidiff.points.network import PointNetwork, PointNetworkSpec
 from multidiff.points.tasks import MAX_POINTS, Upright
@@ -85,6 +87,10 @@ class Points:
 
     def merge(self, generated: PointCloud, media: PointCloud, given: Given) -> PointCloud:
         return tasks.merged(generated, given.context)
+
+    def confident(self, media: PointCloud, others: Sequence[PointCloud]) -> PointCloud:
+        """With the confidence of its points; see `points.confidence`."""
+        return replace(media, confidence=confidence(media.points, [other.points for other in others]))
 
     def restore(self, edited: PointCloud, media: PointCloud, codec: PointCodec) -> PointCloud:
         """In the given cloud's unit and place; edited points have no colours."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,8 @@ VIEWS = ((35.0, 18.0), (125.0, 18.0), (215.0, 18.0), (35.0, 55.0))
 """Azimuth (0 looks at the front, +z) and elevation of the camera, in degrees."""
 GIVEN_COLOR = (232, 140, 60)
 MADE_COLOR = (74, 122, 188)
+PALEST = 0.7
+"""How far the colour of a point without any confidence is from its own towards white."""
 SMOOTH = 2
 TURN_SECONDS, TURN_FPS = 3.0, 16.0
 """Of a turntable."""
@@ -44,14 +47,15 @@ def turntable(cloud: PointCloud, size: int = 320) -> Frames:
 def views(cloud: PointCloud, directions: Iterable[tuple[float, float]], size: int) -> Iterator[Image]:
     """A cloud seen from (azimuth, elevation), ..., each fitted into `size` x `size` pixels on white.
 
-    The camera is far away (parallel projection) and y is up. Points without colours are drawn in one blue.
+    The camera is far away (parallel projection) and y is up. Points without colours are drawn in one blue, the paler
+    the less sure they are.
     """
     from scipy.spatial import cKDTree
 
     if len(cloud) > MAX_DRAWN:
         cloud = cloud.resample(MAX_DRAWN, method="random")
     points = cloud.normalized()[0].points.astype(np.float32)
-    colors = np.tile(np.array(MADE_COLOR, np.uint8), (len(points), 1)) if cloud.colors is None else cloud.colors
+    colors = _blue(cloud) if cloud.colors is None else cloud.colors
     side = SMOOTH * size
     scale = 0.44 * side
     spacing = float(np.median(cKDTree(points).query(points, k=5)[0][:, -1]))
@@ -132,9 +136,16 @@ def _shadow(
 
 
 def marked(cloud: PointCloud, given: NDArray[np.bool_]) -> PointCloud:
-    """The cloud with its given points (N,) bool in orange and the completed ones in blue."""
-    colors = np.where(given[:, None], GIVEN_COLOR, MADE_COLOR).astype(np.uint8)
-    return PointCloud(cloud.points, colors, cloud.normals)
+    """The cloud with its given points (N,) bool in orange and the completed ones in blue, paler where less sure."""
+    return replace(cloud, colors=np.where(given[:, None], GIVEN_COLOR, _blue(cloud)))
+
+
+def _blue(cloud: PointCloud) -> NDArray[np.uint8]:
+    """A colour for each point (N, 3)."""
+    colors = np.tile(np.array(MADE_COLOR, np.float64), (len(cloud), 1))
+    if cloud.confidence is not None:
+        colors += PALEST * (255 - colors) * (1 - np.clip(cloud.confidence, 0, 1))[:, None]
+    return colors.astype(np.uint8)
 
 
 def plot(cloud: PointCloud, path: str | Path, title: str = "") -> Path:

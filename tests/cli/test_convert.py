@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import trimesh
 from PIL import Image
 
@@ -21,6 +22,16 @@ def test_a_cloud_becomes_a_mesh_a_turntable_a_picture_and_gets_normals(run: Run,
     assert Image.open("a.png").format == "PNG"
     assert PointCloud.read("a.ply").normals is None
     assert PointCloud.read("b.ply").normals is not None
+
+
+def test_points_of_little_confidence_are_left_out(run: Run, tmp_path: Path) -> None:
+    cloud = PointCloud(synth.shape(4, 400)[0].points, confidence=np.arange(400) / 400)
+    assert run("convert", cloud.save(tmp_path / "a.ply"), "b.ply", "--least-confidence", "0.25").code == 0
+    np.testing.assert_array_equal(PointCloud.read("b.ply").points, cloud.points[100:])
+    bare = PointCloud(cloud.points).save(tmp_path / "bare.ply")
+    assert run("convert", bare, "c.ply", "--least-confidence", "0.25").is_refused(2, "bare.ply: tells no confidence")
+    sound = given("audio").save(tmp_path / "a.wav")
+    assert run("convert", sound, "b.flac", "--least-confidence", "1").is_refused(2, "which tells no confidence")
 
 
 def test_other_media_are_converted_too(run: Run, tmp_path: Path) -> None:

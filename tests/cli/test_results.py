@@ -14,6 +14,8 @@ from PIL import Image
 import multidiff
 from multidiff import job, output, registry
 from multidiff.model import Model
+from multidiff.points.confidence import confidence
+from multidiff.points.media import PointCloud
 from tests.cli.conftest import SUFFIX, Run
 from tests.tiny import RECIPES, values
 
@@ -67,6 +69,26 @@ def test_a_sample_made_again_from_its_sidecar_has_equal_bytes(run: Run, model: s
     assert sorted(path.name for path in again) == sorted(path.name for path in first[len(first) // 2 :])
     for path in again:
         assert path.read_bytes() == Path("out", path.name).read_bytes(), path.name
+
+
+def test_each_of_several_completions_says_how_sure_it_is_and_one_alone_does_not(
+    run: Run, files: dict[str, Path]
+) -> None:
+    asked = ("complete", "shapes", files["shapes"], "--known", "16", "--points", "30", "--steps", 2)
+    (alone,) = run(*asked, "-o", "alone").paths
+    assert PointCloud.read(alone).confidence is None
+    paths = run(*asked, "-n", 3).paths
+    clouds, given = [PointCloud.read(path) for path in paths], len(PointCloud.read(files["shapes"]))
+    np.testing.assert_array_equal(clouds[0].points, PointCloud.read(alone).points)
+    assert sidecar(paths[1])["job"]["others"] == [2, 0]
+    whole = registry.modality("points").media.read(files["shapes"])
+    api = job.weights.load("shapes").complete(whole, known=16, points=30, steps=2, count=3)
+    for i, cloud in enumerate(clouds):
+        assert (cloud.confidence[:given] == 1).all()
+        np.testing.assert_array_equal(cloud.confidence, api[i].confidence)
+        np.testing.assert_array_equal(
+            cloud.confidence, confidence(cloud.points, [clouds[j].points for j in range(3) if j != i])
+        )
 
 
 @models

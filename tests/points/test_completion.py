@@ -57,6 +57,28 @@ def test_figures_are_those_of_the_distances_and_means_over_trials(parts: list[Tr
     assert set(found) == {"completed", FLOOR, "part alone", "part + mirror image"}
 
 
+def test_what_completions_are_sure_of_is_measured_beside_as_much_of_anything(parts: list[Trial]) -> None:
+    """Sure of the truth, unsure of points a tenth of the radius beside it, or the other way round."""
+    figures = {}
+    for sign in (1, -1):
+        made = []
+        for trial in parts:
+            beside = trial.whole.points[:700] + 0.1
+            points = np.concatenate([trial.given.points, trial.whole.points, beside])
+            sure = np.where(np.arange(len(points)) < len(points) - 700, 1.0, 0.5) ** sign
+            made.append([PointCloud(points, confidence=sure)] * 2)
+        found = figures[sign] = completion_metrics(parts, made, [])
+        assert set(found) >= {"completed", "completed, surest 70%", "completed, any 70%"}
+        assert "confidence" not in found[FLOOR]
+    right, wrong = figures[1], figures[-1]
+    assert right["completed"]["confidence"] == pytest.approx(-wrong["completed"]["confidence"])
+    assert right["completed"]["confidence"] > 0.5
+    errors = [rows["completed, surest 70%"]["cd_l1"] for rows in (right, wrong)]
+    assert errors[0] < right["completed, any 70%"]["cd_l1"] == wrong["completed, any 70%"]["cd_l1"] < errors[1]
+    flat = [[PointCloud(trial.whole.points, confidence=np.ones(2048))] for trial in parts]
+    assert completion_metrics(parts, flat, [])["completed"]["confidence"] == 0
+
+
 def test_another_sampling_of_the_truth_is_at_the_floor(parts: list[Trial]) -> None:
     found = completion_metrics(parts, [[trial.context] for trial in parts], [])
     assert found["completed"]["cd_l1"] == pytest.approx(found[FLOOR]["cd_l1"])

@@ -37,6 +37,30 @@ def test_a_cloud_survives_every_format(tmp_path: Path, kind: str) -> None:
         np.testing.assert_array_equal(back.normals, NORMALS)
 
 
+def test_confidence_survives_ply_and_npz_and_other_programs_find_it(tmp_path: Path) -> None:
+    cloud = PointCloud(POINTS, COLORS, NORMALS, np.linspace(0, 1, len(POINTS)))
+    for kind in ("ply", "npz"):
+        back = PointCloud.read(cloud.save(tmp_path / f"a.{kind}"))
+        np.testing.assert_array_equal(back.confidence, np.linspace(0, 1, len(POINTS), dtype=np.float32))
+        np.testing.assert_array_equal(back.normals, NORMALS)
+        np.testing.assert_array_equal(back.colors, COLORS)
+    vertices = trimesh.load(tmp_path / "a.ply", process=False).metadata["_ply_raw"]["vertex"]
+    assert list(vertices["properties"])[-1] == "confidence"
+    np.testing.assert_array_equal(vertices["data"]["confidence"].reshape(-1), cloud.confidence)
+    assert PointCloud.read(PointCloud(POINTS).save(tmp_path / "b.ply")).confidence is None
+    with pytest.raises(MediaError, match=r"confidence of shape \(300, 3\): one row per point is needed, \(300,\)"):
+        PointCloud(POINTS, confidence=POINTS)
+
+
+def test_the_surest_points_are_those_of_so_much_confidence_at_least() -> None:
+    cloud = PointCloud(POINTS, confidence=np.arange(300) / 300)
+    np.testing.assert_array_equal(cloud.surest(0.5).points, POINTS[150:])
+    with pytest.raises(MediaError, match="15 points are too few"):
+        cloud.surest(0.95)
+    with pytest.raises(MediaError, match="tells no confidence; complete a part with -n 2 or more"):
+        PointCloud(POINTS).surest(0.5)
+
+
 @pytest.mark.parametrize("kind", KEEPING)
 def test_map_coordinates_stay_exact_to_a_micrometre(tmp_path: Path, kind: str) -> None:
     cloud = PointCloud(POINTS + FAR)

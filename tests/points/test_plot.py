@@ -57,6 +57,15 @@ def test_front_up_and_right_are_where_they_should_be() -> None:
     assert hue(plot.render(PointCloud(cloud, front), 0, 0), (0, 0, 255)).mean() < 0.02
 
 
+def test_points_of_little_confidence_are_paler() -> None:
+    cloud = PointCloud(ball(4000), confidence=(ball(4000)[:, 0] > 0).astype(float))
+    for shown in (cloud, plot.marked(cloud, np.zeros(4000, bool))):
+        pixels = np.asarray(plot.render(shown, 0, 0), float)[100:220]
+        sure, unsure = pixels[:, 200:260].mean((0, 1)), pixels[:, 60:120].mean((0, 1))
+        assert (unsure - sure > (40, 20, 10)).all()
+    assert (plot.marked(cloud, np.ones(4000, bool)).colors == plot.GIVEN_COLOR).all()
+
+
 def test_given_points_are_shown_in_another_colour() -> None:
     cloud = ball(2000)
     image = plot.render(plot.marked(PointCloud(cloud), cloud[:, 1] > 0), 0, 0)
