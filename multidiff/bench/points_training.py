@@ -90,6 +90,20 @@ def _own(model: Model, count: int, steps: int) -> list[PointCloud]:
     return made
 
 
+def shapes_of(data: PointTraining) -> tuple[list[PointCloud], list[PointCloud]]:
+    """Held-out shapes (splits val and test), and those to train on. Raises InputError for too few."""
+    held_out, known = (
+        [example.media for example in chain.from_iterable(POINTS.examples(data, split) for split in splits)]
+        for splits in (("val", "test"), ("train",))
+    )
+    if len(held_out) < 4 or len(known) < 8:
+        raise InputError(
+            f"{', '.join(data.root)}: {len(held_out)} shapes in the splits 'val' and 'test', {len(known)} in 'train'; "
+            "at least 4 and 8 are needed"
+        )
+    return held_out, known
+
+
 def drawn(shapes: Sequence[PointCloud], count: int) -> list[PointCloud]:
     """So many of them at most, at random, the same at each call."""
     order = np.random.default_rng(0).permutation(len(shapes))
@@ -111,15 +125,7 @@ def rows(
     """
     chosen = recipe.load("shapes", [*changes, f"data.root={json.dumps(list(roots))}"])
     shapes: Any = chosen.data
-    held_out, known = (
-        [example.media for example in chain.from_iterable(POINTS.examples(shapes, split) for split in splits)]
-        for splits in (("val", "test"), ("train",))
-    )
-    if len(held_out) < 4 or len(known) < 8:
-        raise InputError(
-            f"{', '.join(roots)}: {len(held_out)} shapes in the splits 'val' and 'test', {len(known)} in 'train'; at "
-            "least 4 and 8 are needed"
-        )
+    held_out, known = shapes_of(shapes)
     count = min(count, len(held_out), len(known) // 2)  # 1-NNA of sets of two sizes has no 50 % to compare with
     real, order = drawn(held_out, count), drawn(known, 2 * count)
     one, other = order[:count], order[count:]

@@ -27,16 +27,16 @@ _threads = click.option(
 )
 
 
-def _training(count: int, steps: int, most: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """What an equal-time training can be told; its defaults, and the most steps that a peer can take."""
+def _training(
+    count: int, steps: int, most: int, of: str = "Samples of each."
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """What an equal-time training can be told; its defaults, the most steps that a peer can take, what is counted."""
     options = [
         click.option("--data", "roots", multiple=True, default=("synth",), show_default=True, help="Folder of files."),
         click.option(
             "--minutes", type=click.FloatRange(min=0, min_open=True), default=2.0, show_default=True, help="Of CPU."
         ),
-        click.option(
-            "-n", "--count", type=click.IntRange(2), default=count, show_default=True, help="Samples of each."
-        ),
+        click.option("-n", "--count", type=click.IntRange(2), default=count, show_default=True, help=of),
         click.option("--steps", type=click.IntRange(1, most), default=steps, show_default=True, help="Sampling steps."),
         _threads,
     ]
@@ -130,6 +130,22 @@ def points_training(roots: tuple[str, ...], minutes: float, count: int, steps: i
     multidiff bench points-training --data ../shared/data/points/furniture --minutes 5 --threads 1
     """
     from multidiff.bench import points_training as bench
+
+    found = bench.rows(roots, 60 * minutes, count, steps, say=lambda line: click.echo(line, err=True))
+    for line in bench.markdown(found, steps):
+        click.echo(line)
+
+
+@command.command()
+@_training(count=32, steps=16, most=1000, of="Held-out shapes to complete.")
+def points_completion(roots: tuple[str, ...], minutes: float, count: int, steps: int) -> None:
+    """The point transformer trained to complete parts as a denoiser and as a regressor, for the same CPU minutes on the
+    same parts, then judged beside simpler ways.
+
+    \b
+    multidiff bench points-completion --data ../shared/data/points/furniture --minutes 30 --threads 1
+    """
+    from multidiff.bench import points_completion as bench
 
     found = bench.rows(roots, 60 * minutes, count, steps, say=lambda line: click.echo(line, err=True))
     for line in bench.markdown(found, steps):
