@@ -74,4 +74,9 @@ class Runs:
 
 def timed(turns: Sequence[Callable[[], object]], budget: float) -> list[float]:
     """The least seconds of each, in turns until `budget` seconds are spent, two turns at least."""
-    return meter.seconds(turns, budget, process_time if torch.get_num_threads() == 1 else perf_counter)
+    return meter.seconds(turns, budget, clock())
+
+
+def clock() -> Callable[[], float]:
+    """By which seconds are told: the process's own on one thread, else the wall's."""
+    return process_time if torch.get_num_threads() == 1 else perf_counter

@@ -97,11 +97,15 @@ def video() -> None:
 @command.command()
 @_threads
 def points() -> None:
-    """Forward and training step of the point transformer beside Point-E's at like parameters, and our distances of
-    clouds beside torch.cdist's and POT's."""
-    from multidiff.bench import points
+    """Forward and training step of the point transformer beside Point-E's at like parameters, whole completions by
+    their number of points, and our distances of clouds beside torch.cdist's and POT's."""
+    from multidiff import weights
+    from multidiff.bench import points, points_sampling
 
-    for line in chain(points.markdown(points.rows()), [""], points.distances_markdown(points.distances())):
+    shapes = weights.load(points_sampling.MODEL, "cpu")
+    completions = points_sampling.markdown(shapes, points_sampling.rows(shapes))
+    distances = points.distances_markdown(points.distances())
+    for line in chain(points.markdown(points.rows()), [""], completions, [""], distances):
         click.echo(line)
 
 
