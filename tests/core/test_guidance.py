@@ -49,6 +49,18 @@ def test_the_scale_stretches_the_way_from_null_to_condition(scale, expected):
     assert network.batches == [4 if scale == 3 else 2]
 
 
+@pytest.mark.parametrize("guidance", [ClassifierFree, AdaptiveProjected])
+def test_where_the_prompt_is_the_null_one_the_network_is_asked_once_and_nothing_is_guided(guidance):
+    network, denoiser = told()
+    condition = {"tokens": NULL["tokens"].expand(2, -1, -1), "mask": torch.zeros(2, 1, 4), "known": X}
+    x0 = guidance(denoiser, 3.0, NULL)(X, T, condition).x0
+    assert network.batches == [2]
+    torch.testing.assert_close(x0, denoiser(X, T, condition).x0)
+    one = {**condition, "tokens": torch.stack([NULL["tokens"][0], TOKENS[0]])}
+    torch.testing.assert_close(guidance(denoiser, 3.0, NULL)(X, T, one).x0[0], x0[0])
+    assert network.batches[2:] == [4]
+
+
 def test_what_is_known_stays_known_under_guidance():
     known, mask = torch.randn(2, 3, 4), torch.tensor([1, 1, 0, 0]).expand(2, 1, 4)
     _, denoiser = told()

@@ -30,9 +30,12 @@ def replaced(condition: Condition, by: Mapping[str, Tensor]) -> dict[str, Tensor
 
 
 def estimates(denoiser: Denoiser, x_t: Tensor, t: Tensor, conditions: Sequence[Mapping[str, Tensor]]) -> list[Estimate]:
-    """What is estimated under each of several conditions with the same keys, in one batch."""
-    count = len(conditions)
-    joined = {key: torch.cat([condition[key] for condition in conditions]) for key in conditions[0]}
+    """What is estimated under each of several conditions with the same keys, in one batch; once where all are equal, as
+    without a prompt."""
+    first, count = conditions[0], len(conditions)
+    if all(torch.equal(other[key], first[key]) for other in conditions[1:] for key in first):
+        return [denoiser(x_t, t, first)] * count
+    joined = {key: torch.cat([condition[key] for condition in conditions]) for key in first}
     whole = denoiser(torch.cat([x_t] * count), torch.cat([t] * count), joined)
     variances = [None] * count if whole.v is None else whole.v.chunk(count)
     return [Estimate(x0, v) for x0, v in zip(whole.x0.chunk(count), variances, strict=True)]
